@@ -1,0 +1,50 @@
+//! The graphs: the pictures of the system.
+//!
+//! Each is one function that reads top to bottom as its picture, and takes the roles it is made of.
+
+mod distil;
+mod pass;
+mod run;
+#[cfg(test)]
+mod tests;
+
+pub use distil::{Distil, distil};
+pub use pass::{Pass, pass};
+pub use run::{Outcome, RunError};
+
+use std::time::Duration;
+
+use crate::failure::Failure;
+use crate::time::Span;
+
+/// The work of a device thread on a message `D`, told how long the thread has waited for it.
+type Job<D, R> = Box<dyn FnMut(D, Duration) -> Result<R, Failure> + Send>;
+
+/// The shape of a run. Of these only `shards` and `span` show in what a run makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Worker threads; no more than `shards` are used.
+    pub workers: usize,
+    /// Logical micro-batches of a step.
+    pub shards: u32,
+    /// Steps in flight: a step is begun when the one so many before it is done.
+    pub window: u64,
+    /// Steps not yet sealed: how far a run goes on while a checkpoint is made durable.
+    pub uncommitted: u64,
+    /// The steps.
+    pub span: Span,
+}
+
+impl Shape {
+    /// The shape that runs: at least one of each.
+    fn at_least_one(self) -> Self {
+        let shards = self.shards.max(1);
+        Shape {
+            workers: self.workers.clamp(1, shards as usize),
+            shards,
+            window: self.window.max(1),
+            uncommitted: self.uncommitted.max(1),
+            span: self.span,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! One pass over data: prepare, observe, evaluate, capture.
+//!
+//! ```text
+//!          .------------- in flight ------------.
+//!          v                                    |
+//!        paced --> feed --> work ==in order==> fold --> stage --> commit
+//!          ^                                                        |
+//!          '----------------------- uncommitted --------------------'
+//! ```
+//!
+//! `=` crosses workers, to worker 0. `feed` and `work` run on each worker, `fold` and `commit` on worker 0,
+//! each of them, and the staging, on a thread of its own.
+//!
+//! # Frontiers
+//!
+//! - `fold` has passed *t*: the state at *t + 1* is made, and set aside if it is a checkpoint.
+//! - `stage` has passed *t*: the parts of the checkpoint at *t* are durable.
+//! - `commit` has passed *t*: the checkpoint at *t* is committed.
+
+use timely::dataflow::Scope;
+use timely::dataflow::operators::{Concat, ConnectLoop, Feedback};
+
+use super::run::{Once, run};
+use super::{Job, Outcome, RunError, Shape};
+use crate::course::Course;
+use crate::failure::{Halt, once};
+use crate::operators::{CommitWhole, InOrder, OnDevice, SplitFrontier, Stage, paced};
+use crate::roles::{Commit, Feed, Fold, Staging, Work};
+use crate::time::{At, Step, Stop};
+
+/// The roles of a pass. `feed` and `work` are made by worker, given its index.
+pub struct Pass<F, W, D, C> {
+    /// Makes what reads micro-batches.
+    pub feed: F,
+    /// Makes what works on them.
+    pub work: W,
+    /// What the outputs are folded into.
+    pub fold: D,
+    /// What makes parts a checkpoint.
+    pub commit: C,
+}
+
+/// Runs a pass from `shape.span.resume`, at which the roles' states stand.
+///
+/// # Errors
+/// Where the workers cannot be started, or one panics. Failures of roles go to `halt`.
+pub fn pass<F, W, D, C, FeedRole, WorkRole>(
+    shape: &Shape,
+    roles: Pass<F, W, D, C>,
+    stop: &Stop,
+    halt: Halt,
+) -> Result<Outcome, RunError>
+where
+    F: Fn(usize) -> FeedRole + Send + Sync + 'static,
+    W: Fn(usize) -> WorkRole + Send + Sync + 'static,
+    FeedRole: Feed,
+    WorkRole: Work<Batch = FeedRole::Batch>,
+    D: Fold<Input = WorkRole::Output>,
+    C: Commit,
+{
+    let shape = shape.at_least_one();
+    let (course, stop, halt) = (Course::new(shape.span), stop.clone(), once(halt));
+    let Pass {
+        feed,
+        work,
+        fold,
+        commit,
+    } = roles;
+    let (fold, commit) = (Once::new(fold), Once::new(commit));
+    let whole = course.clone();
+    run(shape.workers, &whole, move |scope: Scope<'_, u64>| {
+        let worker = scope.index();
+        let (done, in_flight) = scope.feedback(shape.window);
+        let (sealed, uncommitted) = scope.feedback(shape.uncommitted);
+        let behind = in_flight.concat(uncommitted);
+
+        let (folded, progress) = paced(scope, &course, shape.shards, shape.window, &stop, behind)
+            .on_device("feed", &halt, Some(feeding(feed(worker))))
+            .on_device("work", &halt, Some(working("work", work(worker))))
+            .in_order(course.resume(), shape.shards)
+            .on_device(
+                "fold",
+                &halt,
+                fold.on(worker)
+                    .map(|f| folding(f, course.clone(), shape.shards)),
+            )
+            .split_frontier();
+        progress.connect_loop(done);
+
+        folded
+            .stage("fold", &halt)
+            .commit_whole(&course, &["fold"], &halt, commit.on(worker))
+            .connect_loop(sealed);
+    })
+}
+
+/// The work of the feed's thread.
+pub(super) fn feeding<F: Feed>(mut feed: F) -> Job<At, [(At, F::Batch); 1]> {
+    Box::new(move |at, _waited| {
+        let batch = feed.feed(at).map_err(|failure| failure.at("feed", at))?;
+        Ok([(at, batch)])
+    })
+}
+
+/// The work of a worker's thread.
+pub(super) fn working<W: Work>(
+    name: &'static str,
+    mut work: W,
+) -> Job<(At, W::Batch), [(At, W::Output); 1]> {
+    Box::new(move |(at, batch), _waited| {
+        let output = work
+            .work(at, batch)
+            .map_err(|failure| failure.at(name, at))?;
+        Ok([(at, output)])
+    })
+}
+
+/// The work of the fold's thread: a state set aside after the last shard before each checkpoint.
+fn folding<D: Fold>(
+    mut fold: D,
+    course: Course,
+    shards: u32,
+) -> Job<(At, D::Input), Option<(Step, Staging)>> {
+    Box::new(move |(at, input), _waited| {
+        fold.fold(at, input)
+            .map_err(|failure| failure.at("fold", at))?;
+        let reached = Step(at.step.0 + 1);
+        let is_due = at.shard + 1 == shards && course.is_checkpoint(reached);
+        Ok(is_due.then(|| (reached, fold.part(reached))))
+    })
+}

@@ -1,0 +1,29 @@
+//! How data rests: durable files, raw text, token shards, order, packing.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`store`] | durable bytes: atomic files, digests, the run's lock, checkpoints. The only code that calls fsync |
+//! | [`text`] | raw documents out of text, JSON lines and Parquet, in chunks that any worker can read alone |
+//! | [`tokenizer`] | Hugging Face's `tokenizer.json`, text to ids and back |
+//! | [`shard`] | token shards: Parquet, one row a sample, with a manifest of hashes |
+//! | [`random`] | random numbers as functions of (seed, purpose, epoch, index) |
+//! | [`order`] | in which order an epoch visits the samples |
+//! | [`pack`] | samples concatenated and cut into sequences |
+//! | [`table`] | small tables of numbers in Parquet: metrics, scores |
+//! | [`grammar`] | a corpus whose entropy is known exactly |
+//!
+//! Nothing here knows tensors or operators, and no function keeps a position: what comes at an index is a
+//! function of the data, the seed and the index.
+
+pub mod grammar;
+pub mod order;
+pub mod pack;
+mod parquet_file;
+pub mod random;
+pub mod shard;
+pub mod store;
+pub mod table;
+pub mod text;
+pub mod tokenizer;
+
+pub use parquet_file::ParquetFault;

@@ -1,0 +1,121 @@
+//! Reading a Parquet file that may be anything: the one door to the `parquet` crate's reader.
+//!
+//! The crate answers most damage with an error, but not all: some footers make it panic (`reference/data.md`, 6.1).
+//! Every call goes through [`guarded`], which turns a panic into an error like any other, and chunk ranges are checked
+//! against the file's length before anything is read.
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use arrow_array::RecordBatch;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
+use parquet::errors::ParquetError;
+use parquet::file::reader::ChunkReader;
+
+/// Why a Parquet file, or a part of it, cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParquetFault {
+    /// The reader's own error.
+    #[error("the parquet reader refused it")]
+    Refused(#[from] ParquetError),
+    /// An error of the Arrow layer.
+    #[error("the arrow reader refused it")]
+    Arrow(#[from] arrow_schema::ArrowError),
+    /// The file cannot be opened or read.
+    #[error("the file cannot be read")]
+    Io(#[from] std::io::Error),
+    /// The reader panicked on the file.
+    #[error("the parquet reader panicked: {message}")]
+    Panicked {
+        /// What it said.
+        message: String,
+    },
+    /// A column chunk that lies outside the file.
+    #[error(
+        "column chunk {column} of row group {row_group} lies at {offset}..{end} of {bytes} bytes"
+    )]
+    Outside {
+        /// The row group, from 0.
+        row_group: usize,
+        /// The leaf column, from 0.
+        column: usize,
+        /// Where the footer says that it starts.
+        offset: i64,
+        /// Where the footer says that it ends.
+        end: i64,
+        /// The file's length.
+        bytes: u64,
+    },
+}
+
+/// Calls into the reader, and turns a panic of it into an error.
+pub(crate) fn guarded<T>(f: impl FnOnce() -> Result<T, ParquetFault>) -> Result<T, ParquetFault> {
+    // Nothing that `f` may leave half-done outlives the error.
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let message = text
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no message");
+        Err(ParquetFault::Panicked {
+            message: message.to_owned(),
+        })
+    })
+}
+
+/// Reads and checks a footer.
+pub(crate) fn metadata(file: &impl ChunkReader) -> Result<ArrowReaderMetadata, ParquetFault> {
+    guarded(|| {
+        let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())?;
+        for (row_group, group) in metadata.metadata().row_groups().iter().enumerate() {
+            for (column, chunk) in group.columns().iter().enumerate() {
+                let dictionary = chunk.dictionary_page_offset();
+                let offset = dictionary.unwrap_or(chunk.data_page_offset());
+                let end = offset.saturating_add(chunk.compressed_size());
+                let bytes = file.len();
+                let whole = offset >= 4 && end >= offset && end.unsigned_abs() <= bytes;
+                if !whole {
+                    return Err(ParquetFault::Outside {
+                        row_group,
+                        column,
+                        offset,
+                        end,
+                        bytes,
+                    });
+                }
+            }
+        }
+        Ok(metadata)
+    })
+}
+
+/// Opens a file and reads its footer.
+pub(crate) fn open(path: &Path) -> Result<(File, ArrowReaderMetadata), ParquetFault> {
+    let file = File::open(path)?;
+    let metadata = metadata(&file)?;
+    Ok((file, metadata))
+}
+
+/// Reads some root columns of one row group, `batch_rows` rows a batch.
+pub(crate) fn row_group(
+    file: impl ChunkReader + 'static,
+    metadata: &ArrowReaderMetadata,
+    row_group: usize,
+    roots: &[usize],
+    batch_rows: usize,
+) -> Result<Vec<RecordBatch>, ParquetFault> {
+    guarded(|| {
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
+        let mask = ProjectionMask::roots(builder.parquet_schema(), roots.iter().copied());
+        let reader = builder
+            .with_projection(mask)
+            .with_row_groups(vec![row_group])
+            .with_batch_size(batch_rows)
+            .build()?;
+        Ok(reader.collect::<Result<Vec<_>, _>>()?)
+    })
+}

@@ -1,0 +1,226 @@
+//! Rows of Arrow into samples, every value checked.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, RecordBatch};
+use arrow_schema::{DataType, FieldRef};
+
+use super::{Sample, SampleId, ShardError};
+
+/// The columns of our own shards, in their order.
+pub(super) const COLUMNS: [&str; 5] = ["id", "source", "tokens", "num_tokens", "num_bytes"];
+
+/// Where rows come from, for errors.
+pub(super) struct Place<'a> {
+    pub(super) path: &'a Path,
+    pub(super) column: &'a str,
+    pub(super) vocab_size: u32,
+    /// The row of the file that the batch begins with.
+    pub(super) first_row: u64,
+}
+
+impl Place<'_> {
+    fn wrong(&self, column: &str, expected: &'static str, found: &DataType) -> ShardError {
+        let (path, column, found) = (self.path.to_owned(), column.to_owned(), found.to_string());
+        ShardError::WrongType {
+            path,
+            column,
+            expected,
+            found,
+        }
+    }
+
+    fn row(&self, row: usize) -> u64 {
+        self.first_row + row as u64
+    }
+
+    fn no_nulls(&self, column: &str, array: &dyn Array) -> Result<(), ShardError> {
+        match (0..array.len()).find(|row| array.null_count() > 0 && array.is_null(*row)) {
+            None => Ok(()),
+            Some(row) => Err(ShardError::Null {
+                path: self.path.to_owned(),
+                column: column.to_owned(),
+                row: self.row(row),
+            }),
+        }
+    }
+}
+
+/// Whether a column can hold tokens.
+pub(super) fn is_token_list(data_type: &DataType) -> bool {
+    let integers = |field: &FieldRef| field.data_type().is_integer();
+    match data_type {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            integers(item)
+        }
+        _ => false,
+    }
+}
+
+/// The samples of a batch of our own shards.
+pub(super) fn samples(place: &Place<'_>, batch: &RecordBatch) -> Result<Vec<Sample>, ShardError> {
+    let column = |name: &str| {
+        let array = batch
+            .column_by_name(name)
+            .ok_or_else(|| ShardError::MissingColumn {
+                path: place.path.to_owned(),
+                column: name.to_owned(),
+                have: batch
+                    .schema()
+                    .fields()
+                    .iter()
+                    .map(|field| field.name().clone())
+                    .collect(),
+            })?;
+        place.no_nulls(name, array)?;
+        Ok(array)
+    };
+    let [ids, sources, tokens, lengths, text_bytes] = [
+        column("id")?,
+        column("source")?,
+        column("tokens")?,
+        column("num_tokens")?,
+        column("num_bytes")?,
+    ];
+    let ids = ids
+        .as_fixed_size_binary_opt()
+        .filter(|ids| ids.value_length() == 16)
+        .ok_or_else(|| place.wrong("id", "fixed_size_binary(16)", ids.data_type()))?;
+    let sources = sources
+        .as_string_opt::<i32>()
+        .ok_or_else(|| place.wrong("source", "utf8", sources.data_type()))?;
+    let uint32 = |name, array: &ArrayRef| {
+        let wrong = || place.wrong(name, "uint32", array.data_type());
+        array
+            .as_primitive_opt::<UInt32Type>()
+            .cloned()
+            .ok_or_else(wrong)
+    };
+    let lengths = uint32("num_tokens", lengths)?;
+    let text_bytes = uint32("num_bytes", text_bytes)?;
+    let mut source: Arc<str> = Arc::from("");
+    let mut samples = Vec::with_capacity(batch.num_rows());
+    for (row, tokens) in lists(place, tokens)?.into_iter().enumerate() {
+        if tokens.len() as u64 != u64::from(lengths.value(row)) {
+            return Err(ShardError::NumTokens {
+                path: place.path.to_owned(),
+                row: place.row(row),
+                expected: u64::from(lengths.value(row)),
+                found: tokens.len() as u64,
+            });
+        }
+        let mut id = [0; 16];
+        id.copy_from_slice(ids.value(row));
+        // Neighbours mostly come from one file: they share its name.
+        if *source != *sources.value(row) {
+            source = Arc::from(sources.value(row));
+        }
+        let (id, source, num_bytes) = (SampleId(id), Arc::clone(&source), text_bytes.value(row));
+        samples.push(Sample {
+            id,
+            source,
+            tokens,
+            num_bytes,
+        });
+    }
+    Ok(samples)
+}
+
+/// The token lists of a column, of whatever list and integer type.
+pub(super) fn lists(place: &Place<'_>, array: &ArrayRef) -> Result<Vec<Vec<u32>>, ShardError> {
+    place.no_nulls(place.column, array)?;
+    let (starts, values): (Vec<usize>, ArrayRef) = match array.data_type() {
+        DataType::List(_) => {
+            let list = array.as_list::<i32>();
+            let offsets = list
+                .value_offsets()
+                .iter()
+                .map(|offset| usize::try_from(*offset));
+            (
+                offsets.filter_map(Result::ok).collect(),
+                Arc::clone(list.values()),
+            )
+        }
+        DataType::LargeList(_) => {
+            let list = array.as_list::<i64>();
+            let offsets = list
+                .value_offsets()
+                .iter()
+                .map(|offset| usize::try_from(*offset));
+            (
+                offsets.filter_map(Result::ok).collect(),
+                Arc::clone(list.values()),
+            )
+        }
+        DataType::FixedSizeList(_, size) => {
+            let list = array.as_fixed_size_list();
+            let size = usize::try_from(*size).unwrap_or(0);
+            (
+                (0..=list.len()).map(|row| row * size).collect(),
+                Arc::clone(list.values()),
+            )
+        }
+        found => return Err(place.wrong(place.column, "a list of integers", found)),
+    };
+    if values.null_count() > 0
+        && let Some(at) = (0..values.len()).find(|at| values.is_null(*at))
+    {
+        let row = starts
+            .partition_point(|start| *start <= at)
+            .saturating_sub(1);
+        let (path, column) = (place.path.to_owned(), place.column.to_owned());
+        return Err(ShardError::Null {
+            path,
+            column,
+            row: place.row(row),
+        });
+    }
+    match values.data_type() {
+        DataType::Int8 => cut::<Int8Type>(place, &starts, &values),
+        DataType::Int16 => cut::<Int16Type>(place, &starts, &values),
+        DataType::Int32 => cut::<Int32Type>(place, &starts, &values),
+        DataType::Int64 => cut::<Int64Type>(place, &starts, &values),
+        DataType::UInt8 => cut::<UInt8Type>(place, &starts, &values),
+        DataType::UInt16 => cut::<UInt16Type>(place, &starts, &values),
+        DataType::UInt32 => cut::<UInt32Type>(place, &starts, &values),
+        DataType::UInt64 => cut::<UInt64Type>(place, &starts, &values),
+        _ => Err(place.wrong(place.column, "a list of integers", array.data_type())),
+    }
+}
+
+fn cut<T>(
+    place: &Place<'_>,
+    starts: &[usize],
+    values: &ArrayRef,
+) -> Result<Vec<Vec<u32>>, ShardError>
+where
+    T: ArrowPrimitiveType,
+    T::Native: TryInto<u32> + ToString,
+{
+    let values = values.as_primitive::<T>().values();
+    let list = |(row, range): (usize, &[usize])| {
+        let values = &values[range[0]..range[1]];
+        let mut tokens = Vec::with_capacity(values.len());
+        for (position, value) in values.iter().enumerate() {
+            match (*value).try_into() {
+                Ok(id) if id < place.vocab_size => tokens.push(id),
+                _ => {
+                    return Err(ShardError::TokenOutOfRange {
+                        path: place.path.to_owned(),
+                        row: place.row(row),
+                        position,
+                        id: value.to_string(),
+                        vocab_size: place.vocab_size,
+                    });
+                }
+            }
+        }
+        Ok(tokens)
+    };
+    starts.windows(2).enumerate().map(list).collect()
+}

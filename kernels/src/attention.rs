@@ -1,0 +1,144 @@
+//! Causal attention with grouped key-value heads (Ainslie et al. 2023, arXiv:2305.13245).
+//!
+//! `P = softmax(Q Kᵀ / √head_dim)` over the positions not after the query's, `O = P V`. The query
+//! heads of a group are stacked as rows above one another, so that keys and values are never repeated.
+
+use burn::tensor::activation::softmax;
+use burn::tensor::{Bool, Tensor};
+use rayon::prelude::*;
+
+use crate::host::{exp, fits, give, sum, take};
+
+/// The output of attention, and the probabilities, which the backward pass needs.
+///
+/// # Shapes
+///
+/// - q: `[batch, heads, seq, head_dim]`; k, v: `[batch, kv_heads, past + seq, head_dim]`
+/// - output: `[batch, heads, seq, head_dim]` and `[batch, kv_heads, heads / kv_heads * seq, past + seq]`
+#[must_use]
+pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+    let [batch, heads, seq, head_dim] = q.dims();
+    let [_, kv_heads, keys, _] = k.dims();
+    let rows = heads / kv_heads * seq;
+    let scores = q.reshape([batch, kv_heads, rows, head_dim]).matmul(k.swap_dims(2, 3));
+    let p = causal_softmax(scores, seq, keys, 1.0 / (head_dim as f64).sqrt());
+    let o = p.clone().matmul(v).reshape([batch, heads, seq, head_dim]);
+    (o, p)
+}
+
+/// The gradients of [`attention`] with respect to `q`, `k` and `v`.
+///
+/// `dV = Pᵀ dO`, `dP = dO Vᵀ`, `dS = P (dP − Σ P dP) / √head_dim`, `dQ = dS K`, `dK = dSᵀ Q`.
+///
+/// # Shapes
+///
+/// As [`attention`]: q, d_o: `[batch, heads, seq, head_dim]`, k, v: `[batch, kv_heads, seq, head_dim]`,
+/// p: `[batch, kv_heads, heads / kv_heads * seq, seq]`; output as q, k, v.
+#[must_use]
+pub fn attention_backward(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    p: Tensor<4>,
+    d_o: Tensor<4>,
+) -> [Tensor<4>; 3] {
+    let [batch, heads, seq, head_dim] = q.dims();
+    let [_, kv_heads, _, _] = k.dims();
+    let stacked = [batch, kv_heads, heads / kv_heads * seq, head_dim];
+    let (q, d_o) = (q.reshape(stacked), d_o.reshape(stacked));
+    let dv = p.clone().swap_dims(2, 3).matmul(d_o.clone());
+    let dp = d_o.matmul(v.swap_dims(2, 3));
+    let ds = softmax_backward(p, dp, 1.0 / (head_dim as f64).sqrt());
+    let dq = ds.clone().matmul(k).reshape([batch, heads, seq, head_dim]);
+    let dk = ds.swap_dims(2, 3).matmul(q);
+    [dq, dk, dv]
+}
+
+/// Softmax of `scale · scores` over the keys that a row's query may see: row `i` is the query at
+/// position `keys − seq + i % seq`.
+#[expect(clippy::cast_possible_truncation, reason = "f32 is the scores' type")]
+fn causal_softmax(scores: Tensor<4>, seq: usize, keys: usize, scale: f64) -> Tensor<4> {
+    let dims @ [_, _, rows, _] = scores.dims();
+    let past = keys - seq;
+    if !fits(&scores) {
+        let mask = Tensor::<2, Bool>::tril_mask([seq, keys], past as i64, &scores.device());
+        let mask = mask.reshape([1, 1, 1, seq, keys]).expand([1, 1, rows / seq, seq, keys]);
+        let mask = mask.reshape([1, 1, rows, keys]);
+        let scores = (scores * scale).mask_fill(mask, -1e4f32);
+        return softmax(scores, 3);
+    }
+    let device = scores.device();
+    let mut p = take(scores);
+    let scale = scale as f32;
+    p.par_chunks_mut(keys).enumerate().for_each(|(i, row)| {
+        let (seen, hidden) = row.split_at_mut(past + i % rows % seq + 1);
+        let max = seen.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        seen.iter_mut().for_each(|s| *s = exp((*s - max) * scale));
+        let inverse = 1.0 / sum(seen.iter().copied());
+        seen.iter_mut().for_each(|s| *s *= inverse);
+        hidden.fill(0.0);
+    });
+    give(p, dims, &device)
+}
+
+/// `scale · P (dP − Σ_keys P dP)`; a key that was not seen has probability zero, and so no gradient.
+#[expect(clippy::cast_possible_truncation, reason = "f32 is the scores' type")]
+fn softmax_backward(p: Tensor<4>, dp: Tensor<4>, scale: f64) -> Tensor<4> {
+    let dims @ [_, _, _, keys] = p.dims();
+    if !fits(&p) || !fits(&dp) {
+        let dot = (p.clone() * dp.clone()).sum_dim(3);
+        return p * (dp - dot) * scale;
+    }
+    let device = p.device();
+    let (p, mut ds) = (take(p), take(dp));
+    let scale = scale as f32;
+    ds.par_chunks_mut(keys).zip(p.par_chunks(keys)).for_each(|(ds, p)| {
+        let dot = sum(ds.iter().zip(p).map(|(d, p)| d * p));
+        ds.iter_mut().zip(p).for_each(|(d, p)| *d = scale * p * (*d - dot));
+    });
+    give(ds, dims, &device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{assert_close, autodiff, random};
+
+    /// The definition, with keys and values repeated and a mask.
+    fn reference(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
+        let [batch, heads, seq, head_dim] = q.dims();
+        let [_, kv_heads, keys, _] = k.dims();
+        let group = heads / kv_heads;
+        let wide = [batch, kv_heads, group, keys, head_dim];
+        let repeat = |x: Tensor<4>| {
+            x.unsqueeze_dim::<5>(2).expand(wide).reshape([batch, heads, keys, head_dim])
+        };
+        let past = (keys - seq) as i64;
+        let mask = Tensor::<2, Bool>::tril_mask([seq, keys], past, &q.device());
+        let scores = q.matmul(repeat(k).swap_dims(2, 3)) / (head_dim as f64).sqrt();
+        softmax(scores.mask_fill(mask.unsqueeze(), -1e9f32), 3).matmul(repeat(v))
+    }
+
+    #[test]
+    fn grouped_heads_equal_repeated_ones_and_gradients_equal_automatic_differentiation() {
+        let (q, k, v) = (random([2, 6, 5, 8], 1) * 3.0, random([2, 2, 5, 8], 2), random([2, 2, 5, 8], 3));
+        let d_o = random([2, 6, 5, 8], 4);
+        let (o, p) = attention(q.clone(), k.clone(), v.clone());
+        let [dq, dk, dv] = attention_backward(q.clone(), k.clone(), v.clone(), p, d_o.clone());
+
+        let (q, k, v) = (autodiff(q), autodiff(k), autodiff(v));
+        let expected = reference(q.clone(), k.clone(), v.clone());
+        let grads = (expected.clone() * Tensor::from_inner(d_o)).sum().backward();
+        assert_close(o, expected.inner(), 1e-5);
+        assert_close(dq, q.grad(&grads).unwrap(), 1e-5);
+        assert_close(dk, k.grad(&grads).unwrap(), 1e-5);
+        assert_close(dv, v.grad(&grads).unwrap(), 1e-5);
+    }
+
+    #[test]
+    fn queries_after_a_cached_past_see_it() {
+        let (q, k, v) = (random([1, 4, 2, 8], 1), random([1, 2, 7, 8], 2), random([1, 2, 7, 8], 3));
+        let (o, _) = attention(q.clone(), k.clone(), v.clone());
+        assert_close(o, reference(q, k, v), 1e-5);
+    }
+}

@@ -1,0 +1,150 @@
+//! The head and its loss as one operation: `[tokens, vocab]` exists for one chunk of tokens at a time.
+
+use burn::tensor::{DType, Int, Tensor};
+
+use super::objective::{LossSums, Objective};
+use super::rows;
+
+/// What the loss needs of the teacher: its hidden states, not its logits.
+#[derive(Clone, Debug)]
+pub struct Teacher {
+    /// After the final norm: `[tokens, hidden]`.
+    pub hidden: Tensor<2>,
+    /// The teacher's head: `[hidden, vocab]`.
+    pub head: Tensor<2>,
+}
+
+/// The gradients that leave the head.
+#[derive(Clone, Debug)]
+pub struct HeadGradients {
+    /// Of the hidden states: `[tokens, hidden]`.
+    pub hidden: Tensor<2>,
+    /// Of the head's weight: `[hidden, vocab]`, f32.
+    pub head: Tensor<2>,
+}
+
+/// Tokens a chunk, so that one copy of its logits takes some 32 MiB.
+#[must_use]
+pub fn chunk_tokens(vocab: usize) -> usize {
+    ((32 << 20) / 4 / vocab.max(1)).clamp(16, 4096)
+}
+
+/// The sums of the losses.
+///
+/// # Shapes
+///
+/// - hidden: `[tokens, hidden]`, head: `[hidden, vocab]`, labels: `[tokens]`
+#[must_use]
+pub fn head_loss(
+    hidden: &Tensor<2>,
+    head: &Tensor<2>,
+    teacher: Option<&Teacher>,
+    labels: &Tensor<1, Int>,
+    objective: &Objective,
+) -> LossSums {
+    let [tokens, _] = hidden.dims();
+    let [_, vocab] = head.dims();
+    let mut sums = LossSums::default();
+    for (start, len) in chunks(tokens, vocab) {
+        let part = |x: &Tensor<2>| x.clone().narrow(0, start, len);
+        let student = part(hidden).matmul(head.clone());
+        let teacher = teacher.map(|t| part(&t.hidden).matmul(t.head.clone()));
+        let labels = labels.clone().narrow(0, start, len);
+        sums.add(&rows::losses(student, teacher, labels, objective, None).0);
+    }
+    sums
+}
+
+/// The sums of the losses, and `scale` times their gradients.
+///
+/// `scale` is one over the number of tokens of the whole step, so that gradients of micro-batches add.
+///
+/// # Shapes
+///
+/// - hidden: `[tokens, hidden]`, head: `[hidden, vocab]`, labels: `[tokens]`
+/// - output: see [`HeadGradients`]
+#[must_use]
+pub fn head_loss_and_gradients(
+    hidden: &Tensor<2>,
+    head: &Tensor<2>,
+    teacher: Option<&Teacher>,
+    labels: &Tensor<1, Int>,
+    objective: &Objective,
+    scale: f64,
+) -> (LossSums, HeadGradients) {
+    let [tokens, _] = hidden.dims();
+    let [_, vocab] = head.dims();
+    let mut sums = LossSums::default();
+    let mut hidden_gradients = Vec::new();
+    let mut head_gradient: Option<Tensor<2>> = None;
+    for (start, len) in chunks(tokens, vocab) {
+        let part = |x: &Tensor<2>| x.clone().narrow(0, start, len);
+        let states = part(hidden);
+        let student = states.clone().matmul(head.clone());
+        let teacher = teacher.map(|t| part(&t.hidden).matmul(t.head.clone()));
+        let labels = labels.clone().narrow(0, start, len);
+        let (chunk, gradient) = rows::losses(student, teacher, labels, objective, Some(scale));
+        sums.add(&chunk);
+        let gradient = gradient.expect("a scale was given");
+        hidden_gradients.push(gradient.clone().matmul(head.clone().transpose()));
+        let part = states.transpose().matmul(gradient).cast(DType::F32);
+        head_gradient = Some(match head_gradient {
+            Some(sum) => sum + part,
+            None => part,
+        });
+    }
+    let gradients = HeadGradients {
+        hidden: Tensor::cat(hidden_gradients, 0),
+        head: head_gradient.expect("at least one token"),
+    };
+    (sums, gradients)
+}
+
+/// `(start, length)` of each chunk.
+fn chunks(tokens: usize, vocab: usize) -> impl Iterator<Item = (usize, usize)> {
+    let size = chunk_tokens(vocab);
+    (0..tokens).step_by(size).map(move |start| (start, size.min(tokens - start)))
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::activation::log_softmax;
+
+    use super::*;
+    use crate::testing::{assert_close, autodiff, random};
+
+    /// Dense, and differentiated by the machine.
+    #[test]
+    fn chunks_add_up_to_the_dense_loss_and_its_gradients() {
+        // 3,000,000 words a row: 16 tokens a chunk is the floor, so 40 tokens are three chunks.
+        let vocab = 600_000;
+        assert_eq!(chunks(40, vocab).collect::<Vec<_>>(), [(0, 16), (16, 16), (32, 8)]);
+        let vocab = 300;
+        let tokens = chunk_tokens(vocab) + 5;
+        let (hidden, head) = (random([tokens, 4], 1) * 3.0, random([4, vocab], 2) * 2.0);
+        let teacher = Teacher { hidden: random([tokens, 3], 3) * 3.0, head: random([3, vocab], 4) };
+        let labels: Vec<i32> = (0..tokens as i32).map(|i| i * 7 % vocab as i32).collect();
+        let labels = Tensor::<1, Int>::from_ints(labels.as_slice(), &hidden.device());
+        let objective = Objective { forward_kl: 1.0, temperature: 1.0, cross_entropy: 0.5 };
+        let scale = 1.0 / tokens as f64;
+        let (sums, gradients) =
+            head_loss_and_gradients(&hidden, &head, Some(&teacher), &labels, &objective, scale);
+        let forward = head_loss(&hidden, &head, Some(&teacher), &labels, &objective);
+        assert!((forward.forward_kl - sums.forward_kl).abs() < 1e-6 * sums.forward_kl.abs());
+
+        let (hidden, head) = (autodiff(hidden), autodiff(head));
+        let log_q = log_softmax(hidden.clone().matmul(head.clone()), 1);
+        let log_p = log_softmax(teacher.hidden.matmul(teacher.head), 1);
+        let log_p = Tensor::<2>::from_inner(log_p);
+        let kl = (log_p.clone().exp() * (log_p - log_q.clone())).sum();
+        let labels = Tensor::<1, Int>::from_inner(labels).unsqueeze_dim(1);
+        let ce = -log_q.gather(1, labels).sum();
+        let found = (sums.forward_kl, sums.cross_entropy);
+        let dense: (f32, f32) = (kl.clone().into_scalar(), ce.clone().into_scalar());
+        assert!((found.0 - f64::from(dense.0)).abs() < 1e-4 * found.0, "{found:?} {dense:?}");
+        assert!((found.1 - f64::from(dense.1)).abs() < 1e-4 * found.1, "{found:?} {dense:?}");
+        let grads = ((kl + ce * 0.5) * scale).backward();
+        assert_close(gradients.hidden, hidden.grad(&grads).unwrap(), 2e-5);
+        assert_close(gradients.head, head.grad(&grads).unwrap(), 2e-5);
+    }
+}

@@ -1,0 +1,277 @@
+//! One chunk of logits: its losses, and in place of the student's logits their gradient.
+//!
+//! With `lse(z) = ln Σ exp z`: `−ln q_y = lse(z) − z_y`;
+//! `KL(p ‖ q) = Σ p (t − z)/τ − lse(t/τ) + lse(z/τ)`;
+//! `dL/dz = w_kl τ (q_τ − p_τ) + w_ce (q − 1_y)`.
+
+use burn::tensor::{Device, Int, Tensor};
+use rayon::prelude::*;
+
+use super::objective::{LossSums, Objective};
+use crate::host::{exp, fits, give, sum, take, take_ints};
+
+/// The sums of a chunk and, if `scale` is given, `scale · dL/dz`.
+///
+/// # Shapes
+///
+/// - student, teacher: `[tokens, vocab]`; labels: `[tokens]`
+/// - output: `[tokens, vocab]`
+pub(super) fn losses(
+    student: Tensor<2>,
+    teacher: Option<Tensor<2>>,
+    labels: Tensor<1, Int>,
+    objective: &Objective,
+    scale: Option<f64>,
+) -> (LossSums, Option<Tensor<2>>) {
+    let on_host = fits(&student) && teacher.as_ref().is_none_or(fits);
+    if on_host {
+        host(student, teacher, labels, objective, scale)
+    } else {
+        tensors(student, teacher, labels, objective, scale)
+    }
+}
+
+/// What one token adds; `gradient` says what to leave in `z`.
+fn row(
+    z: &mut [f32],
+    t: Option<&mut [f32]>,
+    label: usize,
+    o: &Row,
+    gradient: Option<f32>,
+) -> LossSums {
+    let label_logit = z[label];
+    let (z_best, z_max) = argmax(z);
+    let mut sums = LossSums { tokens: 1, ..LossSums::default() };
+
+    // The teacher's probabilities at τ take the place of its logits; Σ p (t − z) is gathered first.
+    let mut kl_part = 0.0;
+    let teacher = t.map(|t| {
+        let (t_best, t_max) = argmax(t);
+        let t_label = t[label];
+        sums.agreed = u64::from(t_best == z_best);
+        let mut weighted = [0.0f32; 8];
+        let mut mass = [0.0f32; 8];
+        let mut plain = [0.0f32; 8];
+        for (i, (t, z)) in t.iter_mut().zip(z.iter()).enumerate() {
+            let gap = (*t - t_max) - (*z - z_max);
+            if !o.is_plain {
+                plain[i % 8] += exp(*t - t_max);
+            }
+            *t = exp((*t - t_max) * o.inverse_tau);
+            mass[i % 8] += *t;
+            weighted[i % 8] += *t * gap;
+        }
+        let mass: f32 = mass.iter().sum();
+        let weighted: f32 = weighted.iter().sum();
+        kl_part = f64::from(weighted / mass * o.inverse_tau) - f64::from(mass).ln();
+        let plain = if o.is_plain { mass } else { plain.iter().sum() };
+        sums.teacher_cross_entropy = f64::from(plain).ln() - f64::from(t_label - t_max);
+        (t, 1.0 / mass)
+    });
+
+    let q_mass: f32;
+    let mut q_mass_tau = 1.0;
+    if gradient.is_some() && o.is_plain {
+        for z in z.iter_mut() {
+            *z = exp(*z - z_max);
+        }
+        q_mass = sum(z.iter().copied());
+        q_mass_tau = q_mass;
+    } else {
+        q_mass = sum(z.iter().map(|z| exp(*z - z_max)));
+        if o.is_plain {
+            q_mass_tau = q_mass;
+        } else if teacher.is_some() {
+            q_mass_tau = sum(z.iter().map(|z| exp((*z - z_max) * o.inverse_tau)));
+        }
+    }
+    sums.cross_entropy = f64::from(q_mass).ln() - f64::from(label_logit - z_max);
+    if teacher.is_some() {
+        sums.forward_kl = kl_part + f64::from(q_mass_tau).ln();
+    }
+    let Some(scale) = gradient else { return sums };
+
+    let (ce, kl) = (scale * o.cross_entropy, if teacher.is_some() { scale * o.forward_kl } else { 0.0 });
+    let (q, q_tau) = (ce / q_mass, kl / q_mass_tau);
+    match teacher {
+        Some((p, inverse)) => {
+            let p_scale = kl * inverse;
+            for (z, p) in z.iter_mut().zip(p.iter()) {
+                *z = if o.is_plain {
+                    *z * (q + q_tau) - p * p_scale
+                } else {
+                    exp(*z - z_max) * q + exp((*z - z_max) * o.inverse_tau) * q_tau - p * p_scale
+                };
+            }
+        }
+        None if o.is_plain => z.iter_mut().for_each(|z| *z *= q),
+        None => z.iter_mut().for_each(|z| *z = exp(*z - z_max) * q),
+    }
+    z[label] -= ce;
+    sums
+}
+
+/// The objective in the numbers that a row needs.
+struct Row {
+    inverse_tau: f32,
+    is_plain: bool,
+    forward_kl: f32,
+    cross_entropy: f32,
+}
+
+impl Row {
+    #[expect(clippy::cast_possible_truncation, reason = "weights, in the logits' type")]
+    fn new(o: &Objective) -> Self {
+        Self {
+            inverse_tau: (1.0 / o.temperature) as f32,
+            is_plain: (o.temperature - 1.0).abs() < f64::EPSILON,
+            // τ² of the loss times 1/τ of the chain rule.
+            forward_kl: (o.forward_kl * o.temperature) as f32,
+            cross_entropy: o.cross_entropy as f32,
+        }
+    }
+}
+
+/// The largest value and the first place it stands, as transformers' argmax has it.
+fn argmax(values: &[f32]) -> (usize, f32) {
+    let max = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let place = values.iter().position(|v| v.to_bits() == max.to_bits() || *v >= max);
+    (place.unwrap_or(0), max)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "labels are checked ids")]
+fn host(
+    student: Tensor<2>,
+    teacher: Option<Tensor<2>>,
+    labels: Tensor<1, Int>,
+    objective: &Objective,
+    scale: Option<f64>,
+) -> (LossSums, Option<Tensor<2>>) {
+    let (dims @ [tokens, vocab], device) = (student.dims(), student.device());
+    let mut z = take(student);
+    let mut t = teacher.map(take);
+    let (labels, o, scale) = (take_ints(labels), Row::new(objective), scale.map(|s| s as f32));
+    let mut sums = vec![LossSums::default(); tokens];
+    let rows = sums.par_iter_mut().zip(z.par_chunks_mut(vocab)).zip(&labels);
+    match &mut t {
+        Some(t) => rows.zip(t.par_chunks_mut(vocab)).for_each(|(((sum, z), label), t)| {
+            *sum = row(z, Some(t), *label as usize, &o, scale);
+        }),
+        None => rows.for_each(|((sum, z), label)| *sum = row(z, None, *label as usize, &o, scale)),
+    }
+    let mut total = LossSums::default();
+    sums.iter().for_each(|sum| total.add(sum));
+    (total, scale.map(|_| give(z, dims, &device)))
+}
+
+/// The same as tensor operations, for devices whose memory is not ours.
+#[expect(clippy::cast_sign_loss, reason = "a count")]
+fn tensors(
+    student: Tensor<2>,
+    teacher: Option<Tensor<2>>,
+    labels: Tensor<1, Int>,
+    o: &Objective,
+    scale: Option<f64>,
+) -> (LossSums, Option<Tensor<2>>) {
+    use burn::tensor::DType::F32;
+    use burn::tensor::activation::log_softmax;
+    let ([tokens, vocab], device): (_, Device) = (student.dims(), student.device());
+    let dtype = student.dtype();
+    let z = student.cast(F32);
+    let total = |x: Tensor<2>| f64::from(x.sum().into_scalar::<f32>());
+    let log_q = log_softmax(z.clone(), 1);
+    let at_label = labels.clone().unsqueeze_dim::<2>(1);
+    let mut sums = LossSums { tokens: tokens as u64, ..LossSums::default() };
+    sums.cross_entropy = -total(log_q.clone().gather(1, at_label.clone()));
+    let mut gradient = Tensor::<2>::zeros([tokens, vocab], &device);
+    if let Some(t) = teacher {
+        let t = t.cast(F32);
+        let same = z.clone().argmax(1).equal(t.clone().argmax(1)).int();
+        sums.agreed = same.sum().into_scalar::<i64>() as u64;
+        let log_p_plain = log_softmax(t.clone(), 1);
+        sums.teacher_cross_entropy = -total(log_p_plain.gather(1, at_label.clone()));
+        let log_p = log_softmax(t / o.temperature, 1);
+        let log_q_tau = log_softmax(z / o.temperature, 1);
+        let p = log_p.clone().exp();
+        sums.forward_kl = total(p.clone() * (log_p - log_q_tau.clone()));
+        gradient = (log_q_tau.exp() - p) * (o.forward_kl * o.temperature);
+    }
+    let gradient = scale.map(|scale| {
+        let one_hot = at_label.equal(Tensor::arange(0..vocab as i64, &device).unsqueeze_dim(0));
+        let ce = (log_q.exp() - one_hot.float().cast(F32)) * o.cross_entropy;
+        ((gradient + ce) * scale).cast(dtype)
+    });
+    (sums, gradient)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{assert_close, random};
+
+    /// The definitions, in f64 and in loops: (cross-entropy, KL, dL/dz).
+    fn reference(z: &[f32], t: &[f32], label: usize, o: &Objective) -> (f64, f64, Vec<f64>) {
+        let softmax = |x: &[f32], tau: f64| {
+            let e: Vec<f64> = x.iter().map(|x| (f64::from(*x) / tau).exp()).collect();
+            let sum: f64 = e.iter().sum();
+            e.into_iter().map(|e| e / sum).collect::<Vec<_>>()
+        };
+        let (q, q_tau, p) = (softmax(z, 1.0), softmax(z, o.temperature), softmax(t, o.temperature));
+        let kl = p.iter().zip(&q_tau).map(|(p, q)| p * (p / q).ln()).sum();
+        let gradient = (0..z.len())
+            .map(|i| {
+                let hot = if i == label { 1.0 } else { 0.0 };
+                o.forward_kl * o.temperature * (q_tau[i] - p[i]) + o.cross_entropy * (q[i] - hot)
+            })
+            .collect();
+        (-q[label].ln(), kl, gradient)
+    }
+
+    #[test]
+    fn one_pass_and_tensor_operations_agree_with_the_definition() {
+        let (student, teacher) = (random([6, 37], 1) * 5.0, random([6, 37], 2) * 5.0);
+        let labels = [3i32, 0, 36, 12, 5, 5];
+        let ids = Tensor::<1, Int>::from_ints(labels, &student.device());
+        for (kl, tau, ce) in [(1.0, 1.0, 0.0), (0.7, 2.0, 0.3), (0.0, 1.0, 1.0), (1.0, 0.5, 0.5)] {
+            let o = Objective { forward_kl: kl, temperature: tau, cross_entropy: ce };
+            let (z, t) = (take(student.clone()), take(teacher.clone()));
+            let mut expected = (0.0, 0.0, Vec::new());
+            for i in 0..6 {
+                let rows = i * 37..(i + 1) * 37;
+                let (e, k, g) = reference(&z[rows.clone()], &t[rows], labels[i] as usize, &o);
+                expected.0 += e;
+                expected.1 += k;
+                expected.2.extend(g.iter().map(|g| (g * 0.25) as f32));
+            }
+            for path in [host, tensors] {
+                let (sums, gradient) =
+                    path(student.clone(), Some(teacher.clone()), ids.clone(), &o, Some(0.25));
+                assert!((sums.cross_entropy - expected.0).abs() < 1e-4, "{sums:?}");
+                assert!((sums.forward_kl - expected.1).abs() < 1e-4, "{sums:?} {expected:?}");
+                let reference = give(expected.2.clone(), [6, 37], &student.device());
+                assert_close(gradient.unwrap(), reference, 1e-5);
+            }
+        }
+    }
+
+    #[test]
+    fn a_student_that_is_the_teacher_has_no_divergence_and_no_gradient() {
+        let z = random([4, 50], 1) * 10.0;
+        let ids = Tensor::<1, Int>::from_ints([0, 1, 2, 3], &z.device());
+        let (sums, gradient) = host(z.clone(), Some(z), ids, &Objective::forward_kl(), Some(1.0));
+        assert!(sums.forward_kl.abs() < 1e-6, "{sums:?}");
+        assert_eq!(sums.agreed, 4);
+        assert!(take(gradient.unwrap()).iter().all(|g| g.abs() < 1e-7));
+    }
+
+    #[test]
+    fn without_a_teacher_both_paths_give_cross_entropy() {
+        let z = random([4, 50], 1) * 10.0;
+        let ids = Tensor::<1, Int>::from_ints([0, 1, 2, 3], &z.device());
+        let o = Objective::cross_entropy();
+        let (a, da) = host(z.clone(), None, ids.clone(), &o, Some(0.5));
+        let (b, db) = tensors(z, None, ids, &o, Some(0.5));
+        assert!((a.cross_entropy - b.cross_entropy).abs() < 1e-4);
+        assert_close(da.unwrap(), db.unwrap(), 1e-5);
+    }
+}

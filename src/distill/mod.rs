@@ -1,0 +1,11 @@
+//! The student's side of distillation, and of plain training: [`batch`] is what a forward pass takes, [`trainer`]
+//! accumulates gradients and updates, [`state`] is what a checkpoint holds of it.
+
+pub mod batch;
+pub mod schedule;
+pub mod state;
+pub mod trainer;
+
+pub use batch::Batch;
+pub use schedule::Schedule;
+pub use trainer::{Settings, StepReport, Trainer};

@@ -1,0 +1,1 @@
+//! Shape-only model descriptions.

@@ -1,0 +1,27 @@
+//! `[evaluate]`: what evaluation reads.
+
+use serde::{Deserialize, Serialize};
+
+/// Held-out sequences, unless `sequences` says otherwise.
+pub const DEFAULT_SEQUENCES: u64 = 64;
+/// Sequences of one forward pass, unless `batch` says otherwise.
+pub const DEFAULT_BATCH: u64 = 8;
+
+/// How much held-out text is read, and how much of it at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Evaluate {
+    /// Held-out sequences.
+    pub sequences: u64,
+    /// Sequences of one forward pass.
+    pub batch: u64,
+}
+
+impl Default for Evaluate {
+    fn default() -> Self {
+        Self {
+            sequences: DEFAULT_SEQUENCES,
+            batch: DEFAULT_BATCH,
+        }
+    }
+}

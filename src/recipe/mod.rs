@@ -1,0 +1,230 @@
+//! A run as data: the serde structs are the file.
+//!
+//! A recipe is TOML, keyed tables, two levels deep. Every key has a documented default, so a recipe says only
+//! what is particular to it; an unknown key is refused. A stage runs if its table is there.
+//!
+//! ```toml
+//! schema = 1
+//! description = "one line"
+//! extends = "minitron-tiny"     # a built-in recipe or a path; its tables are merged with these, key by key
+//! seed = 1
+//!
+//! [teacher]                     # exactly one of the two; neither where [pretrain] makes the teacher
+//! model = "path/to/directory"   # a Hugging Face directory
+//! config = "llama-3.1-8b"       # a shape alone, built in or a config.json: can be planned, not run
+//!
+//! [data.corpus]                 # one table a source, read in the order of their names
+//! path = "corpus/*.txt"         # file, folder or glob; or: generate = "stories", num_stories = 6000
+//! format = "auto"               # auto | txt | jsonl | parquet
+//! split = "blank_line"          # blank_line | line | file; any other text is itself the delimiter
+//! field = "text"                # of JSON lines, or the Parquet column
+//!
+//! [tokens]
+//! tokenizer = "path"            # the teacher's, if absent
+//! seq_tokens = 256
+//! bos = "auto"                  # auto (if the tokenizer has one) | never | always; likewise eos
+//! eos = "auto"
+//! held_out = 0.05               # share of the documents that is only evaluated on, by hash of content
+//! shuffle = true
+//!
+//! [pretrain]                    # the teacher's shape with Hugging Face's keys, and the keys of [distil]
+//! hidden_size = 128
+//!
+//! [prune]
+//! hidden_size = "75%"           # a number, or a share of the teacher's rounded to a multiple of round_to
+//! intermediate_size = 9216
+//! num_attention_heads = 16      # a share is rounded to a multiple of num_key_value_heads
+//! drop_layers = [15, 16]        # counted from 0
+//! round_to = 8
+//! calibration_sequences = 1024
+//! calibration_batch = 4
+//!
+//! [distil]
+//! steps = 500                   # or tokens = "94B"
+//! global_batch_size = 16        # sequences a step
+//! micro_batch_size = 8          # sequences a forward pass
+//! learning_rate = 1e-4
+//! min_learning_rate = 1e-5
+//! warmup_steps = 40
+//! weight_decay = 0.0
+//! beta1 = 0.9
+//! beta2 = 0.95
+//! epsilon = 1e-8
+//! clip_norm = 1.0
+//! recompute = "block"           # block | none
+//! checkpoint_every = 100
+//! evaluate_every = 100
+//! keep_checkpoints = 2
+//!
+//! [losses.forward_kl]
+//! weight = 1.0
+//! temperature = 1.0
+//!
+//! [losses.cross_entropy]
+//! weight = 0.0
+//!
+//! [control]                     # the student's shape from random weights, trained for the same steps
+//! objective = "cross_entropy"
+//!
+//! [evaluate]
+//! sequences = 64
+//! batch = 8
+//!
+//! [export]
+//! dtype = "teacher"             # teacher | f32 | bf16 | f16
+//! max_shard_bytes = "5GB"
+//! ```
+//!
+//! [`Recipe::resolve`] reads one, merges what it extends and the `--set`s into it, and checks it;
+//! [`Recipe::to_toml`] writes it with every default, which is what a run directory keeps.
+
+mod byte_count;
+mod check;
+mod check_train;
+mod control;
+pub mod data;
+mod decimal;
+mod described;
+mod diff;
+mod error;
+pub mod evaluate;
+mod explain;
+pub mod export;
+pub mod losses;
+mod merge;
+pub mod prune;
+mod rate;
+mod resolve;
+mod set;
+mod size;
+mod student;
+mod suggest;
+mod teacher;
+mod token_count;
+pub mod tokens;
+pub mod train;
+
+#[cfg(test)]
+mod builtin_tests;
+#[cfg(test)]
+mod message_tests;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use byte_count::{ByteCount, NotAByteCount};
+pub use control::{Control, ControlObjective};
+pub use data::{Format, Generator, Source, Split};
+pub use described::{DESCRIBED, described};
+pub use error::RecipeError;
+pub use evaluate::Evaluate;
+pub use export::{Export, ExportDtype};
+pub use losses::{CrossEntropy, ForwardKl, Losses};
+pub use prune::Prune;
+pub use rate::LearningRate;
+pub use size::{NotASize, Size};
+pub use teacher::Teacher;
+pub use token_count::{NotATokenCount, TokenCount};
+pub use tokens::{AddToken, Tokens};
+pub use train::{Pretrain, Recompute, Train};
+
+/// The version of the file's keys that this program reads.
+pub const SCHEMA: u32 = 1;
+/// The seed, unless the recipe has one.
+pub const DEFAULT_SEED: u64 = 1;
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recipe {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// One line for people.
+    pub description: String,
+    /// What it builds on; gone once resolved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extends: Option<String>,
+    /// Every random number is a function of this.
+    pub seed: u64,
+    /// Where the teacher comes from.
+    pub teacher: Teacher,
+    /// The sources of text, by name.
+    pub data: BTreeMap<String, Source>,
+    /// How text becomes sequences.
+    pub tokens: Tokens,
+    /// Trains the teacher first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pretrain: Option<Pretrain>,
+    /// Cuts the student out of the teacher.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prune: Option<Prune>,
+    /// Trains the student on the teacher's outputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distil: Option<Train>,
+    /// What distillation minimises.
+    pub losses: Losses,
+    /// Trains the same shape from random weights, to compare with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control: Option<Control>,
+    /// What evaluation reads.
+    pub evaluate: Evaluate,
+    /// How models are written.
+    pub export: Export,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self {
+            schema: SCHEMA,
+            description: String::new(),
+            extends: None,
+            seed: DEFAULT_SEED,
+            teacher: Teacher::default(),
+            data: BTreeMap::new(),
+            tokens: Tokens::default(),
+            pretrain: None,
+            prune: None,
+            distil: None,
+            losses: Losses::default(),
+            control: None,
+            evaluate: Evaluate::default(),
+            export: Export::default(),
+        }
+    }
+}
+
+impl Recipe {
+    /// The recipe with every default written out; [`Recipe::resolve`] of it gives an equal recipe.
+    ///
+    /// # Panics
+    ///
+    /// If a number was set by hand that TOML cannot hold, above `i64::MAX`. No file can say one.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a recipe is tables of numbers and strings")
+    }
+
+    /// The keys that must be set before the recipe can run; it can be planned without them.
+    #[must_use]
+    pub fn missing(&self) -> Vec<String> {
+        let mut missing = Vec::new();
+        if self.pretrain.is_none() && self.teacher.model.is_none() {
+            missing.push("teacher.model".into());
+        }
+        if self.data.is_empty() {
+            missing.push("data.corpus.path".into());
+        }
+        for (name, source) in &self.data {
+            if source.path.is_none() && source.generate.is_none() {
+                missing.push(format!("data.{name}.path"));
+            }
+        }
+        let brings_words = |source: &Source| source.generate.is_some();
+        let own_text = !self.data.is_empty() && !self.data.values().all(brings_words);
+        if self.pretrain.is_some() && self.tokens.tokenizer.is_none() && own_text {
+            missing.push("tokens.tokenizer".into());
+        }
+        missing
+    }
+}

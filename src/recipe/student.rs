@@ -1,0 +1,162 @@
+//! From the teacher's shape to the student's.
+
+use super::{Prune, Recipe, RecipeError, Size};
+use crate::model::config::ModelConfig;
+
+impl Recipe {
+    /// The student's shape: the teacher's with `[prune]` applied; the teacher's own without it.
+    ///
+    /// # Errors
+    ///
+    /// If a size is more than the teacher has, the heads do not divide among the key-value heads, or a
+    /// layer that goes is none of the teacher's, or all of them are to go.
+    pub fn student_config(&self, teacher: &ModelConfig) -> Result<ModelConfig, RecipeError> {
+        match &self.prune {
+            Some(prune) => prune.shape(teacher),
+            None => Ok(teacher.clone()),
+        }
+    }
+}
+
+fn wrong(key: &str, expected: String, found: String) -> RecipeError {
+    RecipeError::Value {
+        key: format!("prune.{key}"),
+        expected,
+        found,
+    }
+}
+
+fn sized(
+    key: &str,
+    size: Option<Size>,
+    whole: usize,
+    multiple_of: usize,
+) -> Result<usize, RecipeError> {
+    let Some(size) = size else { return Ok(whole) };
+    let found = size.of(whole, multiple_of);
+    if found == 0 || found > whole {
+        return Err(wrong(
+            key,
+            format!("1 to the teacher's {whole}"),
+            found.to_string(),
+        ));
+    }
+    Ok(found)
+}
+
+impl Prune {
+    fn shape(&self, teacher: &ModelConfig) -> Result<ModelConfig, RecipeError> {
+        let groups = teacher.num_key_value_heads;
+        let heads = sized(
+            "num_attention_heads",
+            self.num_attention_heads,
+            teacher.num_attention_heads,
+            groups,
+        )?;
+        if !heads.is_multiple_of(groups) {
+            let expected = format!("a multiple of the teacher's {groups} key-value heads");
+            return Err(wrong("num_attention_heads", expected, heads.to_string()));
+        }
+        let layers = teacher.num_hidden_layers;
+        if let Some(layer) = self.drop_layers.iter().find(|layer| **layer >= layers) {
+            let expected = format!("layers from 0 to the teacher's last, {}", layers - 1);
+            return Err(wrong("drop_layers", expected, format!("layer {layer}")));
+        }
+        if self.drop_layers.len() >= layers {
+            let expected = format!("fewer than the teacher's {layers} layers");
+            return Err(wrong(
+                "drop_layers",
+                expected,
+                self.drop_layers.len().to_string(),
+            ));
+        }
+        Ok(ModelConfig {
+            hidden_size: sized(
+                "hidden_size",
+                self.hidden_size,
+                teacher.hidden_size,
+                self.round_to,
+            )?,
+            intermediate_size: sized(
+                "intermediate_size",
+                self.intermediate_size,
+                teacher.intermediate_size,
+                self.round_to,
+            )?,
+            num_attention_heads: heads,
+            num_hidden_layers: layers - self.drop_layers.len(),
+            ..teacher.clone()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::described;
+    use super::*;
+
+    fn student(prune: &str) -> Result<ModelConfig, RecipeError> {
+        let recipe = Recipe::resolve(&format!("[prune]\n{prune}\n"), &[]).unwrap();
+        recipe.student_config(&described("llama-3.1-8b").unwrap())
+    }
+
+    #[test]
+    fn what_is_not_named_stays_the_teachers() {
+        let teacher = described("llama-3.1-8b").unwrap();
+        assert_eq!(student("").unwrap(), teacher);
+        let cut = student("hidden_size = \"75%\"").unwrap();
+        assert_eq!(
+            cut,
+            ModelConfig {
+                hidden_size: 3072,
+                ..teacher
+            }
+        );
+        assert_eq!(cut.head_dim, 128);
+    }
+
+    #[test]
+    fn shares_of_heads_are_rounded_to_the_key_value_heads() {
+        for (share, heads) in [
+            ("50%", 16),
+            ("60%", 16),
+            ("65%", 24),
+            ("1%", 8),
+            ("100%", 32),
+        ] {
+            let config = student(&format!("num_attention_heads = \"{share}\"")).unwrap();
+            assert_eq!(config.num_attention_heads, heads, "{share}");
+        }
+    }
+
+    #[test]
+    fn shapes_that_cannot_be_cut_out_of_the_teacher_are_refused() {
+        for (prune, message) in [
+            (
+                "hidden_size = 4104",
+                "`prune.hidden_size`: expected 1 to the teacher's 4096, found 4104",
+            ),
+            (
+                "intermediate_size = 20000",
+                "`prune.intermediate_size`: expected 1 to the teacher's 14336, found 20000",
+            ),
+            (
+                "num_attention_heads = 20",
+                "`prune.num_attention_heads`: expected a multiple of the teacher's 8 key-value heads, found 20",
+            ),
+            (
+                "drop_layers = [31, 32]",
+                "`prune.drop_layers`: expected layers from 0 to the teacher's last, 31, found layer 32",
+            ),
+        ] {
+            assert_eq!(student(prune).unwrap_err().to_string(), message);
+        }
+        let all: Vec<usize> = (0..32).collect();
+        assert_eq!(
+            student(&format!("drop_layers = {all:?}"))
+                .unwrap_err()
+                .to_string(),
+            "`prune.drop_layers`: expected fewer than the teacher's 32 layers, found 32"
+        );
+    }
+}

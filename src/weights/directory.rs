@@ -1,0 +1,141 @@
+//! A Hugging Face model directory: `config.json`, and tensors by name in one safetensors file or many.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use half::{bf16, f16};
+use memmap2::Mmap;
+use safetensors::{Dtype, SafeTensors};
+use serde_json::{Map, Value};
+
+use super::error::WeightsError;
+use super::map::map;
+use crate::model::ModelConfig;
+
+/// An opened model directory; its shards are mapped, and nothing is copied until a tensor is asked for.
+#[derive(Debug)]
+pub struct ModelDirectory {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What `config.json` says.
+    pub config: ModelConfig,
+    /// `torch_dtype`, or what version 5 of transformers calls `dtype`.
+    pub dtype: Option<String>,
+    shards: Vec<(PathBuf, Mmap)>,
+    tensors: HashMap<String, usize>,
+}
+
+/// Reads a JSON object.
+pub(super) fn read_object(path: &Path) -> Result<Map<String, Value>, WeightsError> {
+    let text = fs::read(path).map_err(|source| WeightsError::Io { path: path.to_owned(), source })?;
+    serde_json::from_slice(&text).map_err(|source| WeightsError::Json { path: path.to_owned(), source })
+}
+
+/// Reads `config.json` alone; what `plan` needs.
+///
+/// # Errors
+///
+/// If the directory or the file is not there, or describes no model of ours.
+pub fn read_config(dir: &Path) -> Result<(ModelConfig, Option<String>), WeightsError> {
+    if !dir.is_dir() {
+        return Err(WeightsError::NoDirectory { path: dir.to_owned() });
+    }
+    let path = dir.join("config.json");
+    if !path.is_file() {
+        return Err(WeightsError::NoFile { path: dir.to_owned(), file: "config.json".to_owned() });
+    }
+    let object = read_object(&path)?;
+    let config = ModelConfig::from_json(&object)
+        .map_err(|source| WeightsError::Config { path: path.clone(), source })?;
+    let dtype = object.get("torch_dtype").or_else(|| object.get("dtype"));
+    Ok((config, dtype.and_then(Value::as_str).map(str::to_owned)))
+}
+
+impl ModelDirectory {
+    /// Opens a directory, and checks that its shards are there and whole.
+    ///
+    /// # Errors
+    ///
+    /// See [`WeightsError`].
+    pub fn open(dir: &Path) -> Result<Self, WeightsError> {
+        let (config, dtype) = read_config(dir)?;
+        let (single, index) = (dir.join("model.safetensors"), dir.join("model.safetensors.index.json"));
+        let files: Vec<PathBuf> = if single.is_file() {
+            vec![single]
+        } else if index.is_file() {
+            let object = read_object(&index)?;
+            let names = object.get("weight_map").and_then(Value::as_object);
+            let mut names: Vec<&str> =
+                names.into_iter().flat_map(Map::values).filter_map(Value::as_str).collect();
+            names.sort_unstable();
+            names.dedup();
+            names.into_iter().map(|name| dir.join(name)).collect()
+        } else {
+            let file = "model.safetensors".to_owned();
+            return Err(WeightsError::NoFile { path: dir.to_owned(), file });
+        };
+        let mut shards = Vec::new();
+        let mut tensors = HashMap::new();
+        for path in files {
+            if !path.is_file() {
+                return Err(WeightsError::NoShard { path });
+            }
+            let mapped = map(&path).map_err(|source| WeightsError::Io { path: path.clone(), source })?;
+            let file = SafeTensors::deserialize(&mapped)
+                .map_err(|source| WeightsError::Damaged { path: path.clone(), source })?;
+            for name in file.names() {
+                tensors.insert(name.to_owned(), shards.len());
+            }
+            drop(file);
+            shards.push((path, mapped));
+        }
+        Ok(Self { path: dir.to_owned(), config, dtype, shards, tensors })
+    }
+
+    /// Whether a shard holds a tensor of this name.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// A tensor's values, row-major as the file has them, in f32.
+    ///
+    /// # Errors
+    ///
+    /// If it is missing, or of another shape or type.
+    pub fn read(&self, name: &str, expected: &[usize]) -> Result<Vec<f32>, WeightsError> {
+        let Some(&shard) = self.tensors.get(name) else {
+            return Err(WeightsError::NoTensor { path: self.path.clone(), name: name.to_owned() });
+        };
+        let (path, mapped) = &self.shards[shard];
+        let damaged = |source| WeightsError::Damaged { path: path.clone(), source };
+        let file = SafeTensors::deserialize(mapped).map_err(damaged)?;
+        let view = file.tensor(name).map_err(damaged)?;
+        if view.shape() != expected {
+            return Err(WeightsError::Shape {
+                path: path.clone(),
+                name: name.to_owned(),
+                expected: expected.to_vec(),
+                found: view.shape().to_vec(),
+            });
+        }
+        let data = view.data();
+        match view.dtype() {
+            Dtype::F32 => {
+                Ok(data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+            }
+            Dtype::F16 => {
+                Ok(data.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect())
+            }
+            Dtype::BF16 => {
+                Ok(data.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect())
+            }
+            other => Err(WeightsError::Type {
+                path: path.clone(),
+                name: name.to_owned(),
+                found: format!("{other:?}"),
+            }),
+        }
+    }
+}
