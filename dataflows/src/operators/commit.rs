@@ -193,7 +193,8 @@ mod tests {
                 .push(failure);
         });
         // `record` has let go of the checkpoint at 1 without a part; a dropped hold looks like this.
-        timely::example(move |scope| {
+        // The operator stays wedged, so the thread is left behind.
+        std::thread::spawn(move || timely::example(move |scope| {
             let course = Course::new(Span {
                 resume: 0,
                 end: 1,
@@ -204,7 +205,13 @@ mod tests {
                 .container::<Vec<_>>()
                 .stage("learn", &halt)
                 .commit_whole(&course, &["learn", "record"], &halt, Some(log));
-        });
+        }));
+        for _ in 0..1000 {
+            if !halted.lock().unwrap().is_empty() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
         let halted = halted.lock().unwrap();
         assert_eq!(halted.len(), 1);
         assert_eq!(
