@@ -43,7 +43,7 @@ pub trait Stage<'scope> {
     ///         .to_stream(scope)
     ///         .container::<Vec<_>>()
     ///         .stage("learn", &halt)
-    ///         .inspect_container(|step, staged| assert_eq!((*step, &*staged[0].stage), (1, "learn")));
+    ///         .inspect(|staged| assert_eq!(&*staged.stage, "learn"));
     /// });
     /// ```
     fn stage(self, name: &'static str, halt: &Halt) -> StreamVec<'scope, u64, Staged>;
