@@ -7,7 +7,6 @@
 
 pub mod config;
 pub mod decoder;
-pub mod described;
 pub mod generate;
 pub mod layer;
 pub mod linear;

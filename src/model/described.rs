@@ -1,1 +1,0 @@
-//! Shape-only model descriptions.
