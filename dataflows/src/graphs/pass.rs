@@ -44,6 +44,50 @@ pub struct Pass<F, W, D, C> {
 ///
 /// # Errors
 /// Where the workers cannot be started, or one panics. Failures of roles go to `halt`.
+///
+/// # Examples
+/// Count the tokens of a corpus:
+/// ```
+/// use dataflows::graphs::{Outcome, Pass, pass};
+/// use dataflows::roles::{Commit, Feed, Fold, Identity, Part, Staging};
+/// use dataflows::{At, Failure, Halt, Shape, Span, Step, Stop};
+///
+/// struct Corpus;
+/// impl Feed for Corpus {
+///     type Batch = Vec<u32>;
+///     fn feed(&mut self, at: At) -> Result<Vec<u32>, Failure> {
+///         Ok(vec![0; 100 + at.shard as usize])
+///     }
+/// }
+///
+/// struct Count(usize);
+/// impl Fold for Count {
+///     type Input = Vec<u32>;
+///     fn fold(&mut self, _: At, tokens: Vec<u32>) -> Result<(), Failure> {
+///         self.0 += tokens.len();
+///         Ok(())
+///     }
+///     fn part(&mut self, step: Step) -> Staging {
+///         let (name, digest) = (format!("count-{step}"), self.0.to_string());
+///         Box::new(|| Ok(vec![Part { stage: "count".to_owned(), name, bytes: 0, digest }]))
+///     }
+/// }
+///
+/// struct Checkpoints;
+/// impl Commit for Checkpoints {
+///     fn commit(&mut self, step: Step, parts: Vec<Part>) -> Result<(), Failure> {
+///         assert_eq!(parts[0].digest, (201 * step.0).to_string());
+///         Ok(())
+///     }
+/// }
+///
+/// let span = Span { resume: 0, end: 50, every: 20 };
+/// let shape = Shape { workers: 2, shards: 2, window: 4, uncommitted: 20, span };
+/// let (feed, work) = (|_| Corpus, |_| Identity::new());
+/// let roles = Pass { feed, work, fold: Count(0), commit: Checkpoints };
+/// let halt: Halt = std::sync::Arc::new(|_: Failure| std::process::abort());
+/// assert_eq!(pass(&shape, roles, &Stop::new(), halt), Ok(Outcome::Finished));
+/// ```
 pub fn pass<F, W, D, C, FeedRole, WorkRole>(
     shape: &Shape,
     roles: Pass<F, W, D, C>,

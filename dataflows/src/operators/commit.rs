@@ -163,7 +163,8 @@ fn whole(step: Step, stages: &[&str], mut staged: Vec<Staged>) -> Result<Vec<Par
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex, PoisonError};
+    use std::sync::{Arc, Mutex, mpsc};
+    use std::time::Duration;
 
     use timely::dataflow::operators::ToStream;
 
@@ -184,46 +185,37 @@ mod tests {
     #[test]
     fn a_checkpoint_without_the_part_of_each_stage_halts_and_is_never_committed() {
         let committed = Arc::new(Mutex::new(vec![]));
-        let halted = Arc::new(Mutex::new(vec![]));
-        let (log, first) = (Log(Arc::clone(&committed)), Arc::clone(&halted));
-        let halt: Halt = Arc::new(move |failure| {
-            first
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(failure);
-        });
-        // `record` has let go of the checkpoint at 1 without a part; a dropped hold looks like this.
-        // The operator stays wedged, so the thread is left behind.
-        std::thread::spawn(move || timely::example(move |scope| {
-            let course = Course::new(Span {
-                resume: 0,
-                end: 1,
-                every: 1,
+        let log = Log(Arc::clone(&committed));
+        let (send, halted) = mpsc::channel();
+        // `record` has let go of the checkpoint at 1 without a part; a dropped hold looks like this. The
+        // graph is wedged then, and its thread left behind.
+        std::thread::spawn(move || {
+            timely::example(move |scope| {
+                let halt: Halt = Arc::new(move |failure| send.send(failure).unwrap());
+                let course = Course::new(Span {
+                    resume: 0,
+                    end: 1,
+                    every: 1,
+                });
+                [(Step(1), Box::new(|| Ok(vec![])) as Staging)]
+                    .to_stream(scope)
+                    .container::<Vec<_>>()
+                    .stage("learn", &halt)
+                    .commit_whole(&course, &["learn", "record"], &halt, Some(log));
             });
-            [(Step(1), Box::new(|| Ok(vec![])) as Staging)]
-                .to_stream(scope)
-                .container::<Vec<_>>()
-                .stage("learn", &halt)
-                .commit_whole(&course, &["learn", "record"], &halt, Some(log));
-        }));
-        for _ in 0..1000 {
-            if !halted.lock().unwrap().is_empty() {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        let halted = halted.lock().unwrap();
-        assert_eq!(halted.len(), 1);
-        assert_eq!(
-            (halted[0].stage.as_str(), halted[0].step),
-            ("commit", Some(1))
-        );
+        });
+        let failure = halted.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert_eq!((failure.stage.as_str(), failure.step), ("commit", Some(1)));
         let torn = NotWhole {
             step: 1,
             expected: vec!["learn".to_owned(), "record".to_owned()],
             found: vec!["learn".to_owned()],
         };
-        assert_eq!(halted[0].cause.downcast_ref(), Some(&torn));
+        assert_eq!(failure.cause.downcast_ref(), Some(&torn));
+        assert!(
+            halted.recv_timeout(Duration::from_millis(50)).is_err(),
+            "halted twice"
+        );
         assert!(committed.lock().unwrap().is_empty());
     }
 

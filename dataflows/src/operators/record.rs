@@ -24,7 +24,37 @@ pub trait RecordRows<'scope, R, V> {
     /// The worker that hosts no record gives none, and receives nothing.
     ///
     /// # Examples
-    /// See [`graphs::distil`](crate::graphs::distil()), its only use.
+    /// ```
+    /// use dataflows::course::Course;
+    /// use dataflows::operators::RecordRows;
+    /// use dataflows::roles::{Record, Staging, Waits};
+    /// use dataflows::{Span, Step};
+    /// use timely::dataflow::operators::{Inspect, ToStream};
+    ///
+    /// struct Losses(Vec<f32>);
+    /// impl Record for Losses {
+    ///     type Report = f32;
+    ///     type Verdict = ();
+    ///     fn report(&mut self, _: Step, loss: f32, _: Waits) {
+    ///         self.0.push(loss);
+    ///     }
+    ///     fn verdict(&mut self, _: Step, _: ()) {}
+    ///     fn part(&mut self, _: Step) -> Staging {
+    ///         assert_eq!(self.0, [0.5]);
+    ///         Box::new(|| Ok(vec![]))
+    ///     }
+    /// }
+    ///
+    /// timely::example(|scope| {
+    ///     let course = Course::new(Span { resume: 0, end: 1, every: 0 });
+    ///     let verdicts = None::<(Step, ())>.to_stream(scope).container::<Vec<_>>();
+    ///     [(Step(0), 0.5, Waits::default())]
+    ///         .to_stream(scope)
+    ///         .container::<Vec<_>>()
+    ///         .record_rows(verdicts, &course, Some(Losses(vec![])))
+    ///         .inspect(|(step, _)| assert_eq!(*step, Step(1)));
+    /// });
+    /// ```
     fn record_rows<C>(
         self,
         verdicts: StreamVec<'scope, u64, (Step, V)>,

@@ -1,0 +1,7 @@
+//! The graphs against a plain loop over the same roles.
+
+mod bounds;
+mod failing;
+mod fakes;
+mod oracle;
+mod stopping;
