@@ -107,4 +107,15 @@ mod tests {
         let failure = failure.in_step("graph", 9);
         assert_eq!((failure.stage.as_str(), failure.step), ("teach", Some(3)));
     }
+
+    #[test]
+    fn what_fails_after_the_first_failure_does_not_halt_again() {
+        let (send, halted) = std::sync::mpsc::channel();
+        let halt = once(Arc::new(move |failure: Failure| {
+            send.send(failure.stage).unwrap()
+        }));
+        halt(Failure::of("out of memory").in_step("teach", 3));
+        halt(Failure::of("no lesson").in_step("learn", 3));
+        assert_eq!(halted.try_iter().collect::<Vec<_>>(), ["teach"]);
+    }
 }

@@ -27,9 +27,10 @@
 //!
 //! # Bounds
 //!
-//! `window` steps of micro-batches and lessons; one student set aside, or two, for each `uncommitted` steps
-//! and their checkpoints; two students to be judged, since no step is begun `window + eval_every` after one
-//! that is not judged.
+//! `window` steps of micro-batches and lessons. The students set aside at the checkpoints of the last
+//! `uncommitted` steps: so many steps are taken beyond a checkpoint that is not sealed. Two students to be
+//! judged, where `window` is at most `eval_every`: no step is begun `window + eval_every` after one that
+//! made a student nobody has judged.
 
 use std::time::Instant;
 
@@ -181,9 +182,9 @@ struct Learning<L> {
 
 impl<L: Learn> Learning<L> {
     /// The work of the thread: a micro-batch, and after the last of a step the update.
-    fn work(mut self) -> Job<(At, L::Lesson), Vec<Learned<L::Report, L::Snapshot>>> {
+    fn work(mut self) -> impl Job<(At, L::Lesson), Vec<Learned<L::Report, L::Snapshot>>> {
         let mut waits = Waits::default();
-        Box::new(move |(at, lesson), waited| {
+        move |(at, lesson), waited| {
             let begun = Instant::now();
             waits.waited += waited;
             self.learn
@@ -203,7 +204,7 @@ impl<L: Learn> Learning<L> {
             Ok(std::iter::once(report)
                 .chain(states.map(Learned::State))
                 .collect())
-        })
+        }
     }
 
     /// What is to be kept of the student with `reached` updates.
@@ -217,12 +218,12 @@ impl<L: Learn> Learning<L> {
 }
 
 /// The work of the judge's thread.
-fn judging<J: Judge>(mut judge: J) -> Job<(Step, J::Snapshot), [(Step, J::Verdict); 1]> {
-    Box::new(move |(step, snapshot), _waited| {
+fn judging<J: Judge>(mut judge: J) -> impl Job<(Step, J::Snapshot), [(Step, J::Verdict); 1]> {
+    move |(step, snapshot), _waited| {
         let verdict = judge.judge(step, snapshot);
         Ok([(
             step,
             verdict.map_err(|failure| failure.in_step("judge", step.0))?,
         )])
-    })
+    }
 }

@@ -18,7 +18,9 @@ use crate::failure::Failure;
 use crate::time::Span;
 
 /// The work of a device thread on a message `D`, told how long the thread has waited for it.
-type Job<D, R> = Box<dyn FnMut(D, Duration) -> Result<R, Failure> + Send>;
+trait Job<D, R>: FnMut(D, Duration) -> Result<R, Failure> + Send + 'static {}
+
+impl<D, R, W: FnMut(D, Duration) -> Result<R, Failure> + Send + 'static> Job<D, R> for W {}
 
 /// The shape of a run. Of these only `shards` and `span` show in what a run makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -139,24 +139,24 @@ where
 }
 
 /// The work of the feed's thread.
-pub(super) fn feeding<F: Feed>(mut feed: F) -> Job<At, [(At, F::Batch); 1]> {
-    Box::new(move |at, _waited| {
+pub(super) fn feeding<F: Feed>(mut feed: F) -> impl Job<At, [(At, F::Batch); 1]> {
+    move |at, _waited| {
         let batch = feed.feed(at).map_err(|failure| failure.at("feed", at))?;
         Ok([(at, batch)])
-    })
+    }
 }
 
 /// The work of a worker's thread.
 pub(super) fn working<W: Work>(
     name: &'static str,
     mut work: W,
-) -> Job<(At, W::Batch), [(At, W::Output); 1]> {
-    Box::new(move |(at, batch), _waited| {
+) -> impl Job<(At, W::Batch), [(At, W::Output); 1]> {
+    move |(at, batch), _waited| {
         let output = work
             .work(at, batch)
             .map_err(|failure| failure.at(name, at))?;
         Ok([(at, output)])
-    })
+    }
 }
 
 /// The work of the fold's thread: a state set aside after the last shard before each checkpoint.
@@ -164,12 +164,12 @@ fn folding<D: Fold>(
     mut fold: D,
     course: Course,
     shards: u32,
-) -> Job<(At, D::Input), Option<(Step, Staging)>> {
-    Box::new(move |(at, input), _waited| {
+) -> impl Job<(At, D::Input), Option<(Step, Staging)>> {
+    move |(at, input), _waited| {
         fold.fold(at, input)
             .map_err(|failure| failure.at("fold", at))?;
         let reached = Step(at.step.0 + 1);
         let is_due = at.shard + 1 == shards && course.is_checkpoint(reached);
         Ok(is_due.then(|| (reached, fold.part(reached))))
-    })
+    }
 }

@@ -95,6 +95,8 @@ impl Judge for Watched {
     type Snapshot = ();
     type Verdict = ();
     fn judge(&mut self, step: Step, (): ()) -> Result<(), Failure> {
+        // A judge slower than the training it judges.
+        std::thread::sleep(Duration::from_millis(25));
         self.0
             .wait_until(|so_far| so_far.learned >= (step.0 + 3).min(END));
         // Nor does it hide what is known of training, but where a checkpoint waits for the verdict.
@@ -136,7 +138,9 @@ const EVAL_EVERY: u64 = 8;
 
 #[test]
 fn training_goes_on_beside_judging_and_staging_and_what_is_in_flight_is_bounded() {
-    for (workers, window, uncommitted) in [(1, 4, 10), (2, 4, 10), (3, 3, 5), (2, 8, 12)] {
+    for (workers, window, uncommitted) in
+        [(1, 4, 10), (2, 4, 10), (3, 3, 5), (2, 8, 12), (2, 4, 1000)]
+    {
         let watch = Watched(Arc::default());
         let feed = watch.clone();
         let roles = Distil {
