@@ -1,1 +1,3 @@
+//! The command line; its verbs are still to come.
+
 fn main() {}

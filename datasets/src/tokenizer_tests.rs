@@ -1,3 +1,5 @@
+//! Real tokenizers against the released version of the library, and every way for a file to be wrong.
+
 use std::path::{Path, PathBuf};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The grammar against its own parser, its distributions and the frequencies of its draws.
+
 use std::collections::{HashMap, HashSet};
 use std::fs;
 

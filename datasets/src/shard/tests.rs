@@ -1,3 +1,5 @@
+//! Token shards: round trips, foreign layouts, and every way for a file to be wrong.
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 

@@ -1,3 +1,5 @@
+//! Checkpoints under failing writes, aborts at every named point, and flipped bytes.
+
 use super::super::{digest_bytes, write_atomic};
 use super::*;
 

@@ -1,3 +1,5 @@
+//! Corpora in chunks against a plain reading of whole files, and every way for a file to be wrong.
+
 use std::fs;
 use std::path::PathBuf;
 

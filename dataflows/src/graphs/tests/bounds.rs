@@ -1,11 +1,13 @@
+//! What is in flight is bounded, and training waits for nobody that it need not wait for.
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use super::fakes::{World, mix};
+use super::fakes::{World, mix, nothing_may_fail};
 use crate::graphs::{Distil, Outcome, Shape, distil};
 use crate::roles::{Commit, Feed, Identity, Judge, Learn, Part, Record, Staging, Waits};
-use crate::{At, Failure, Halt, Span, Step, Stop};
+use crate::{At, Failure, Span, Step, Stop};
 
 /// How far each role has come, and who waits for whom.
 #[derive(Default)]
@@ -164,9 +166,8 @@ fn training_goes_on_beside_judging_and_staging_and_what_is_in_flight_is_bounded(
             uncommitted,
             span,
         };
-        let halt: Halt = Arc::new(|failure| panic!("{failure}"));
         assert_eq!(
-            distil(&shape, roles, &Stop::new(), halt),
+            distil(&shape, roles, &Stop::new(), nothing_may_fail()),
             Ok(Outcome::Finished)
         );
 

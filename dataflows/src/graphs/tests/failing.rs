@@ -1,7 +1,9 @@
+//! A role that fails ends the run once, says where, and nothing after it is committed.
+
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use super::fakes::{Fault, Source, Store, Teacher, World};
+use super::fakes::{Fault, Source, Store, Teacher, World, nothing_may_fail};
 use crate::graphs::{Pass, RunError, Shape, pass};
 use crate::roles::{Fold, Staging};
 use crate::{At, Failure, Halt, Span, Step, Stop};
@@ -101,8 +103,7 @@ fn a_panic_on_a_device_thread_becomes_one_of_the_worker_instead_of_a_wait_for_ev
         fold: Panics,
         commit: Store(world.clone()),
     };
-    let halt: Halt = Arc::new(|failure| panic!("{failure}"));
-    let result = pass(&shape(1), roles, &Stop::new(), halt);
+    let result = pass(&shape(1), roles, &Stop::new(), nothing_may_fail());
     assert!(
         matches!(result, Err(RunError::Worker { worker: 0, .. })),
         "{result:?}"

@@ -220,11 +220,7 @@ impl World {
 
     /// Distils on the graph. Nothing may fail.
     pub(super) fn distil(&self, shape: &Shape, stop: &Stop) -> Outcome {
-        self.distil_or(
-            shape,
-            stop,
-            Arc::new(|failure| panic!("{failure}: {}", failure.cause)),
-        )
+        self.distil_or(shape, stop, nothing_may_fail())
     }
 
     pub(super) fn distil_or(&self, shape: &Shape, stop: &Stop, halt: Halt) -> Outcome {
@@ -250,9 +246,13 @@ impl World {
             fold: self.student("fold", shape.span.resume),
             commit: Store(self.clone()),
         };
-        let halt: Halt = Arc::new(|failure| panic!("{failure}: {}", failure.cause));
-        pass(shape, roles, &Stop::new(), halt).unwrap()
+        pass(shape, roles, &Stop::new(), nothing_may_fail()).unwrap()
     }
+}
+
+/// Where a failure is one of the test.
+pub(super) fn nothing_may_fail() -> Halt {
+    Arc::new(|failure| panic!("{failure}: {}", failure.cause))
 }
 
 /// Distillation as a loop.

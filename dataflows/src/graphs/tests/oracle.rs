@@ -1,4 +1,6 @@
-use super::fakes::{World, assert_same, distil_by_loop, pass_by_loop};
+//! The oracle: on any workers and windows a graph leaves what a plain loop leaves.
+
+use super::fakes::{Disk, World, assert_same, distil_by_loop, pass_by_loop};
 use crate::graphs::{Outcome, Shape};
 use crate::{Span, Stop};
 
@@ -14,76 +16,41 @@ fn shapes(span: Span) -> impl Iterator<Item = Shape> {
     })
 }
 
-#[test]
-fn distillation_leaves_what_a_loop_leaves_on_any_workers_and_windows() {
-    for span in [
-        Span {
+/// Runs a graph over spans of `(end, every)` in every shape, each with its own jitter, against the loop.
+fn assert_leaves_what_a_loop_leaves(
+    spans: &[(u64, u64)],
+    by_loop: impl Fn(Span, u32) -> Disk,
+    on_graph: impl Fn(&World, &Shape) -> Outcome,
+) {
+    for &(end, every) in spans {
+        let span = Span {
             resume: 0,
-            end: 25,
-            every: 5,
-        },
-        Span {
-            resume: 0,
-            end: 24,
-            every: 6,
-        },
-        Span {
-            resume: 0,
-            end: 13,
-            every: 1,
-        },
-        Span {
-            resume: 0,
-            end: 7,
-            every: 0,
-        },
-        Span {
-            resume: 0,
-            end: 0,
-            every: 1,
-        },
-    ] {
-        let expected = distil_by_loop(span, 4);
+            end,
+            every,
+        };
+        let expected = by_loop(span, 4);
         for (jitter, shape) in shapes(span).enumerate() {
             let world = World {
                 jitter: 200 + jitter as u64,
                 ..World::default()
             };
-            assert_eq!(world.distil(&shape, &Stop::new()), Outcome::Finished);
+            assert_eq!(on_graph(&world, &shape), Outcome::Finished);
             assert_same(&world.disk(), &expected, shape);
         }
     }
 }
 
 #[test]
+fn distillation_leaves_what_a_loop_leaves_on_any_workers_and_windows() {
+    let spans = [(25, 5), (24, 6), (13, 1), (7, 0), (0, 1)];
+    assert_leaves_what_a_loop_leaves(&spans, distil_by_loop, |world, shape| {
+        world.distil(shape, &Stop::new())
+    });
+}
+
+#[test]
 fn a_pass_leaves_what_a_loop_leaves_on_any_workers_and_windows() {
-    for span in [
-        Span {
-            resume: 0,
-            end: 25,
-            every: 5,
-        },
-        Span {
-            resume: 0,
-            end: 13,
-            every: 1,
-        },
-        Span {
-            resume: 0,
-            end: 7,
-            every: 0,
-        },
-    ] {
-        let expected = pass_by_loop(span, 4);
-        for (jitter, shape) in shapes(span).enumerate() {
-            let world = World {
-                jitter: 200 + jitter as u64,
-                ..World::default()
-            };
-            assert_eq!(world.pass(&shape), Outcome::Finished);
-            assert_same(&world.disk(), &expected, shape);
-        }
-    }
+    assert_leaves_what_a_loop_leaves(&[(25, 5), (13, 1), (7, 0)], pass_by_loop, World::pass);
 }
 
 #[test]

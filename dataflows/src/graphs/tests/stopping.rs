@@ -1,3 +1,5 @@
+//! A run that is stopped seals where it stops, and goes on to the bytes of one that was not.
+
 use std::time::Duration;
 
 use super::fakes::{World, assert_same, distil_by_loop, mix};
