@@ -1,3 +1,9 @@
-//! The command line; its verbs are still to come.
+//! The command line: see [`stillflow::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // First of all: a panic on one worker would leave the others waiting for ever.
+    stillflow::cli::abort_on_panic();
+    stillflow::cli::main()
+}

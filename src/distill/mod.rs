@@ -2,10 +2,10 @@
 //! accumulates gradients and updates, [`state`] is what a checkpoint holds of it.
 
 pub mod batch;
-pub mod schedule;
+pub mod learning_rate;
 pub mod state;
 pub mod trainer;
 
 pub use batch::Batch;
-pub use schedule::Schedule;
+pub use learning_rate::LearningRate;
 pub use trainer::{Settings, StepReport, Trainer};

@@ -1,7 +1,6 @@
 //! What a checkpoint holds of a trainer: one safetensors file of f32 tensors in memory layout, under
 //! `weight/<name>`, `first/<name>` and `second/<name>`, with Hugging Face's names.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use datasets::store::{StoreError, Written};
@@ -49,36 +48,45 @@ impl Trainer {
         working: DType,
         settings: Settings,
     ) -> Result<Self, StateError> {
-        let wrong = |reason: String| StateError { path: path.to_owned(), reason };
-        let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
-        let file = safetensors::SafeTensors::deserialize(&bytes).map_err(|e| wrong(e.to_string()))?;
-        let mut tensors: HashMap<String, Vec<f32>> = HashMap::new();
-        for (name, view) in file.iter() {
-            let values = view.data().chunks_exact(4);
-            let values = values.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-            tensors.insert(name.to_owned(), values);
-        }
-        let mut read = |kind: &str, name: &str, like: &Weight| {
-            let key = format!("{kind}/{name}");
-            let values = tensors.remove(&key).ok_or_else(|| wrong(format!("`{key}` is missing")))?;
-            let expected: usize = like.stored_dims().iter().product();
-            if values.len() != expected {
-                return Err(wrong(format!("`{key}`: expected {expected} values, found {}", values.len())));
-            }
-            let values = std::cell::Cell::new(values);
-            Ok(like.clone().apply(
-                |t| give(values.take(), t.dims(), device),
-                |t| give(values.take(), t.dims(), device),
-            ))
-        };
-        let mut moments = Vec::new();
-        let parameters = Parameters::zeros(config, device).map(&mut |name: &str, like: Weight| {
-            moments.push((read("first", name, &like)?, read("second", name, &like)?));
-            read("weight", name, &like)
-        })?;
-        let student = Decoder { config: config.clone(), parameters };
+        let (student, moments) = read(path, config, device)?;
         Ok(Self::restore(student, moments, working, settings))
     }
+}
+
+/// The weights of a written state, and the moments of each.
+///
+/// # Errors
+///
+/// If the file is not the state of a student of this shape.
+pub fn read(
+    path: &Path,
+    config: &ModelConfig,
+    device: &Device,
+) -> Result<(Decoder, Vec<(Weight, Weight)>), StateError> {
+    let wrong = |reason: String| StateError { path: path.to_owned(), reason };
+    let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
+    let file = safetensors::SafeTensors::deserialize(&bytes).map_err(|e| wrong(e.to_string()))?;
+    let read = |kind: &str, name: &str, like: &Weight| {
+        let key = format!("{kind}/{name}");
+        let view = file.tensor(&key).map_err(|e| wrong(format!("`{key}`: {e}")))?;
+        let values = view.data().chunks_exact(4);
+        let values: Vec<f32> = values.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let expected: usize = like.stored_dims().iter().product();
+        if values.len() != expected {
+            return Err(wrong(format!("`{key}`: expected {expected} values, found {}", values.len())));
+        }
+        let values = std::cell::Cell::new(values);
+        Ok(like.clone().apply(
+            |t| give(values.take(), t.dims(), device),
+            |t| give(values.take(), t.dims(), device),
+        ))
+    };
+    let mut moments = Vec::new();
+    let parameters = Parameters::zeros(config, device).map(&mut |name: &str, like: Weight| {
+        moments.push((read("first", name, &like)?, read("second", name, &like)?));
+        read("weight", name, &like)
+    })?;
+    Ok((Decoder { config: config.clone(), parameters }, moments))
 }
 
 impl TrainerState {
@@ -105,22 +113,6 @@ impl TrainerState {
                 .flat_map(u32::to_le_bytes)
                 .collect()
         })
-    }
-
-    /// The weights, as the decoder of this shape.
-    #[must_use]
-    pub fn decoder(&self, config: &ModelConfig) -> Decoder {
-        let mut weights = self.weights.iter();
-        let device = match &self.weights[0].1 {
-            Weight::Vector(t) => t.device(),
-            Weight::Table(t) | Weight::Matrix(t) => t.device(),
-        };
-        let mut next = |_: &str, _: Weight| {
-            let (_, weight) = weights.next().expect("the state of this shape");
-            Ok::<_, std::convert::Infallible>(weight.clone())
-        };
-        let Ok(parameters) = Parameters::zeros(config, &device).map(&mut next);
-        Decoder { config: config.clone(), parameters }
     }
 }
 

@@ -7,14 +7,14 @@ use kernels::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
-use super::schedule::Schedule;
+use super::learning_rate::LearningRate;
 use crate::model::{Decoder, Parameters, Recompute, Weight};
 
 /// How a student is trained.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
     /// The learning rate by step.
-    pub schedule: Schedule,
+    pub learning_rate: LearningRate,
     /// What is minimised.
     pub objective: Objective,
     /// Predicted tokens of a global batch: what the gradient is divided by, once.
@@ -145,7 +145,7 @@ impl Trainer {
             }
         }
         let s = &self.settings;
-        let learning_rate = s.schedule.rate(step);
+        let learning_rate = s.learning_rate.at(step);
         let adamw = AdamW {
             learning_rate,
             beta1: s.beta1,

@@ -13,13 +13,24 @@ use super::rope::frequencies;
 
 /// What the backward pass keeps of the forward pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Recompute {
-    /// All activations.
-    #[default]
-    None,
     /// The inputs of the layers; a layer's activations are computed again when its turn comes.
+    #[default]
     Block,
+    /// All activations.
+    None,
+}
+
+impl Recompute {
+    /// The word of a recipe.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::None => "none",
+        }
+    }
 }
 
 /// A decoder's shape and tensors.

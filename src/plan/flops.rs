@@ -15,7 +15,8 @@
 use serde::Serialize;
 
 use crate::model::config::ModelConfig;
-use crate::recipe::{Recipe, Recompute};
+use crate::model::Recompute;
+use crate::recipe::Recipe;
 
 /// One token through one model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -13,7 +13,8 @@
 
 use super::{Assumptions, Bytes, Working};
 use crate::model::config::ModelConfig;
-use crate::recipe::{Recipe, Recompute};
+use crate::model::Recompute;
+use crate::recipe::Recipe;
 
 /// One copy of a chunk's logits, in f32.
 const CHUNK_BYTES: u64 = 32 << 20;

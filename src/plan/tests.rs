@@ -1,7 +1,8 @@
 //! Plans held against the papers' numbers, and against sums by hand.
 
 use super::*;
-use crate::recipe::{Recompute, described};
+use crate::model::Recompute;
+use crate::recipe::described;
 
 fn plan(name: &str, sets: &[&str]) -> Plan {
     let sets: Vec<String> = sets.iter().map(|s| (*s).to_string()).collect();

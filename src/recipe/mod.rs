@@ -93,7 +93,6 @@ pub mod export;
 pub mod losses;
 mod merge;
 pub mod prune;
-mod rate;
 mod resolve;
 mod set;
 mod size;
@@ -122,12 +121,11 @@ pub use evaluate::Evaluate;
 pub use export::{Export, ExportDtype};
 pub use losses::{CrossEntropy, ForwardKl, Losses};
 pub use prune::Prune;
-pub use rate::LearningRate;
 pub use size::{NotASize, Size};
 pub use teacher::Teacher;
 pub use token_count::{NotATokenCount, TokenCount};
 pub use tokens::{AddToken, Tokens};
-pub use train::{Pretrain, Recompute, Train};
+pub use train::{Pretrain, Train};
 
 /// The version of the file's keys that this program reads.
 pub const SCHEMA: u32 = 1;

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::rate::LearningRate;
 use super::token_count::TokenCount;
+use crate::distill::LearningRate;
+use crate::model::Recompute;
 
 /// Sequences of one optimizer step, unless `global_batch_size` says otherwise.
 pub const DEFAULT_GLOBAL_BATCH_SIZE: u64 = 16;
@@ -31,28 +32,6 @@ pub const DEFAULT_CHECKPOINT_EVERY: u64 = 100;
 pub const DEFAULT_EVALUATE_EVERY: u64 = 100;
 /// Checkpoints that stay on disk.
 pub const DEFAULT_KEEP_CHECKPOINTS: u64 = 2;
-
-/// What is computed again in the backward pass instead of being kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Recompute {
-    /// Every decoder block, from its input.
-    #[default]
-    Block,
-    /// Nothing.
-    None,
-}
-
-impl Recompute {
-    /// The word of the recipe.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Block => "block",
-            Self::None => "none",
-        }
-    }
-}
 
 /// A table that trains: its own keys, and those of all training.
 ///

@@ -1,0 +1,73 @@
+//! `stillflow clean`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use datasets::store::{RunLock, remove_dir_all, remove_file};
+
+use crate::error::Error;
+use crate::eval::report::grouped;
+use crate::recipe::Recipe;
+use crate::stages::steps_of;
+
+/// Remove what a run no longer needs: temporary files; once it is finished, checkpoints and generated text too.
+#[derive(Debug, Args)]
+pub(super) struct Clean {
+    /// A run directory
+    run: PathBuf,
+    /// Say what would go, and remove nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Clean {
+    pub fn run(self) -> Result<(), Error> {
+        let file = self.run.join("recipe.toml");
+        let recipe = Recipe::resolve(&file.to_string_lossy(), &[])?;
+        let _lock = RunLock::acquire(&self.run)?;
+        let mut goes = Vec::new();
+        temporaries(&self.run, &mut goes)?;
+        let is_sealed = |name: &str| self.run.join("stages").join(format!("{name}.json")).is_file();
+        if steps_of(&recipe).iter().all(|(name, _)| is_sealed(name)) {
+            goes.extend(["checkpoints", "corpus"].map(|name| self.run.join(name)).into_iter().filter(|path| path.exists()));
+        }
+        let mut total = 0;
+        for path in &goes {
+            let bytes = bytes_of(path)?;
+            total += bytes;
+            super::print(&format!("{}  {} bytes\n", path.display(), grouped(bytes)));
+            if !self.dry_run {
+                if path.is_dir() { remove_dir_all(path)? } else { remove_file(path)? }
+            }
+        }
+        let done = if self.dry_run { "would be removed" } else { "removed" };
+        eprintln!("{} bytes {done}", grouped(total));
+        Ok(())
+    }
+}
+
+/// What a killed process left half written, anywhere below.
+fn temporaries(dir: &Path, found: &mut Vec<PathBuf>) -> Result<(), Error> {
+    for entry in std::fs::read_dir(dir).map_err(Error::io(dir, "list"))? {
+        let path = entry.map_err(Error::io(dir, "list"))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let is_file = path.is_file() && name.starts_with('.') && name.ends_with(".tmp");
+        if is_file || (path.is_dir() && name.ends_with(".partial")) {
+            found.push(path);
+        } else if path.is_dir() {
+            temporaries(&path, found)?;
+        }
+    }
+    Ok(())
+}
+
+fn bytes_of(path: &Path) -> Result<u64, Error> {
+    if !path.is_dir() {
+        return Ok(std::fs::metadata(path).map_err(Error::io(path, "read"))?.len());
+    }
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(path).map_err(Error::io(path, "list"))? {
+        bytes += bytes_of(&entry.map_err(Error::io(path, "list"))?.path())?;
+    }
+    Ok(bytes)
+}

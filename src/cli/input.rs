@@ -1,0 +1,114 @@
+//! What several verbs take: a device, a model, a text.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use datasets::pack::{Packing, Sequences};
+use datasets::shard::{Sample, SampleId};
+use datasets::text::Corpus;
+use datasets::tokenizer::Tokenizer;
+use kernels::device::{Choice, Chosen, DeviceError, choose, working_dtype};
+use kernels::{DType, Device};
+
+use crate::error::Error;
+use crate::eval::HeldOut;
+use crate::eval::report::Text;
+use crate::model::Decoder;
+use crate::recipe::{Format, Source, Split};
+use crate::stages::data::bytes_per_token;
+use crate::stages::prepare::spec;
+use crate::weights::{ModelDirectory, load};
+
+/// Where numbers are made.
+#[derive(Debug, Args)]
+pub(super) struct DeviceArgs {
+    /// auto, cuda[:n], wgpu[:n] or cpu; auto is CUDA where there is a driver, else a GPU through wgpu, else the CPU
+    #[arg(long, default_value = "auto", value_parser = choice, value_name = "DEVICE")]
+    pub device: Choice,
+}
+
+fn choice(text: &str) -> Result<Choice, DeviceError> {
+    text.parse()
+}
+
+impl DeviceArgs {
+    /// The device, and the type of weights and activations there.
+    pub fn choose(&self) -> Result<(Chosen, DType), Error> {
+        let chosen = choose(self.device)?;
+        let working = working_dtype(&chosen.name, &chosen.device);
+        Ok((chosen, working))
+    }
+}
+
+/// Reads a model in the device's working type; of a run directory its student.
+pub(super) fn read_model(path: &Path, device: &Device, working: DType) -> Result<(PathBuf, Decoder), Error> {
+    let path = model_path(path);
+    let decoder = load(&ModelDirectory::open(&path)?, device, working)?;
+    Ok((path, decoder))
+}
+
+/// A Hugging Face directory; of a run directory its student.
+pub(super) fn model_path(path: &Path) -> PathBuf {
+    let student = path.join("models").join("student");
+    if path.join("recipe.toml").is_file() && student.is_dir() { student } else { path.to_owned() }
+}
+
+/// Text to score.
+#[derive(Debug, Args)]
+pub(super) struct TextArgs {
+    /// Text: a file, a folder or a glob of .txt, .jsonl or .parquet
+    #[arg(long, value_name = "PATH")]
+    pub data: String,
+    /// The JSON field or Parquet column that holds the text
+    #[arg(long, default_value = "text")]
+    pub field: String,
+    /// What ends a document in plain text: blank_line, line, file, or a delimiter such as <|endoftext|>
+    #[arg(long, default_value = "blank_line")]
+    pub split: String,
+    /// Tokens of one sequence
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    pub seq_tokens: u32,
+    /// Score the first sequences only
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub sequences: Option<u64>,
+    /// Sequences of one forward pass
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
+    pub batch: u64,
+}
+
+impl TextArgs {
+    /// The text as sequences, tokenised by the model's own tokenizer.
+    pub fn read(&self, tokenizer: &Path, vocab_size: usize) -> Result<(HeldOut, Text), Error> {
+        let split = match self.split.as_str() {
+            "blank_line" => Split::BlankLine,
+            "line" => Split::Line,
+            "file" => Split::File,
+            delimiter => Split::Delimiter(delimiter.to_owned()),
+        };
+        let source = Source { format: Format::Auto, split, field: self.field.clone(), ..Source::default() };
+        let corpus = Corpus::open(&spec(self.data.clone(), &source))?;
+        let tokenizer_path = tokenizer.to_owned();
+        let tokenizer = Tokenizer::load(tokenizer)?;
+        if tokenizer.vocab_size() as usize > vocab_size {
+            let found = tokenizer.vocab_size();
+            return Err(Error::Vocabulary { tokenizer: tokenizer_path, expected: vocab_size, found });
+        }
+        let mut samples = Vec::new();
+        for chunk in 0..corpus.num_chunks() {
+            for document in corpus.chunk(chunk)? {
+                samples.push(Sample {
+                    id: SampleId::of_text(&document.text),
+                    source: document.source,
+                    tokens: tokenizer.encode(&document.text)?,
+                    num_bytes: u32::try_from(document.text.len()).unwrap_or(u32::MAX),
+                });
+            }
+        }
+        let (bos, eos) = (tokenizer.bos_id(), tokenizer.eos_id());
+        let text = Text { entropy: None, bytes_per_token: bytes_per_token(&samples, bos, eos) };
+        let packing = Packing { seq_tokens: self.seq_tokens as usize, bos, eos, shuffle: false, seed: 0 };
+        let sequences = Sequences::new(samples, packing).map_err(|source| Error::Pack { which: "given", source })?;
+        let sequences = std::sync::Arc::new(sequences);
+        Ok((HeldOut::new(sequences, self.sequences.unwrap_or(u64::MAX), self.batch), text))
+    }
+}

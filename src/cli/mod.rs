@@ -1,0 +1,115 @@
+//! The command line: one file a verb, no logic. stdout is data, stderr is for people.
+
+mod check;
+mod clean;
+mod completions;
+mod doctor;
+mod eval;
+mod export;
+mod generate;
+mod input;
+mod ls;
+mod new;
+mod plan;
+mod run;
+mod show;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::error::{Error, explain};
+
+/// Prune a large language model, distil it into the smaller one, and never lose a step.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 100, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  stillflow run quickstart                        from nothing to a distilled student, offline, on a CPU
+  stillflow run runs/quickstart                   the same command goes on where a run stopped
+  stillflow plan llama-3.1-minitron-4b-width      shapes, parameters, FLOPs, bytes and time, before any work
+  stillflow run minitron-tiny --set teacher.model=<directory> --set data.corpus.path=<text>
+
+Exit codes: 0 done, 1 the input or the run failed, 2 usage, 130 interrupted, after sealing.";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Run(run::Run),
+    New(new::New),
+    Check(check::Check),
+    Plan(plan::Plan),
+    Show(show::Show),
+    Ls(ls::Ls),
+    Eval(eval::Eval),
+    Generate(generate::Generate),
+    Export(export::Export),
+    Doctor(doctor::Doctor),
+    Clean(clean::Clean),
+    Completions(completions::Completions),
+}
+
+/// How data is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON value, for programs.
+    Json,
+}
+
+/// Prints what a panic says, and ends the process: no part of a run goes on without another.
+pub fn abort_on_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        eprintln!("\nerror: this is a bug in stillflow; what was sealed is whole, and the same command goes on from it");
+        std::process::abort();
+    }));
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().verb {
+        Verb::Run(verb) => verb.run(),
+        Verb::New(verb) => verb.run(),
+        Verb::Check(verb) => verb.run(),
+        Verb::Plan(verb) => verb.run(),
+        Verb::Show(verb) => verb.run(),
+        Verb::Ls(verb) => verb.run(),
+        Verb::Eval(verb) => verb.run(),
+        Verb::Generate(verb) => verb.run(),
+        Verb::Export(verb) => verb.run(),
+        Verb::Doctor(verb) => verb.run(),
+        Verb::Clean(verb) => verb.run(),
+        Verb::Completions(verb) => verb.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(stopped @ Error::Stopped { .. }) => {
+            eprintln!("{}", explain(&stopped).trim_start_matches("error: "));
+            ExitCode::from(130)
+        }
+        Err(error) => {
+            eprintln!("{}", explain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints data; that nobody reads it any more (`| head`) is no error.
+fn print(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Prints data as JSON.
+fn print_json(value: &impl serde::Serialize) {
+    // What is printed is made of strings and numbers.
+    print(&format!("{:#}\n", serde_json::to_value(value).unwrap_or_default()));
+}

@@ -1,0 +1,145 @@
+//! Opening a run directory: a new one, or one to go on with.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use datasets::store::{Checkpoint, Checkpoints, Digest, RunLock, create_dir_all, digest_bytes, write_atomic};
+use serde_json::{Value, json};
+
+use super::absolute::with_absolute_paths;
+use super::events::Events;
+use super::origin::{Origin, digest_inputs};
+use super::seal::Seal;
+use crate::error::Error;
+use crate::recipe::Recipe;
+
+/// A run directory that this process works in.
+#[derive(Debug)]
+pub struct RunDirectory {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The recipe, with absolute paths.
+    pub recipe: Recipe,
+    /// The digest of `recipe.toml`, which every seal and every checkpoint holds.
+    pub digest: Digest,
+    /// The log.
+    pub events: Events,
+    _lock: RunLock,
+}
+
+impl RunDirectory {
+    /// Begins a run of `recipe` in `path`, or goes on with it; `device` and `dtype` are noted in `origin.json`.
+    ///
+    /// # Errors
+    /// [`Error::OtherRecipe`] if a run of another recipe lies there, [`Error::NotARun`] if something else does,
+    /// [`Error::Missing`] if the recipe cannot run, [`Error::InputChanged`] if the teacher is not what it was,
+    /// [`Error::Store`] if another process works there or a file cannot be written.
+    pub fn open(path: &Path, recipe: Recipe, device: &str, dtype: &str) -> Result<Self, Error> {
+        let keys = recipe.missing();
+        if !keys.is_empty() {
+            return Err(Error::Missing { keys });
+        }
+        let recipe = with_absolute_paths(recipe);
+        let file = path.join("recipe.toml");
+        if !file.exists() {
+            refuse_foreign(path)?;
+        }
+        let inputs = inputs(&recipe)?;
+        create_dir_all(path)?;
+        let lock = RunLock::acquire(path)?;
+        if file.exists() {
+            let changes = Recipe::resolve(&file.to_string_lossy(), &[])?.diff(&recipe);
+            if !changes.is_empty() {
+                return Err(Error::OtherRecipe { path: path.to_owned(), changes });
+            }
+        } else {
+            let text = recipe.to_toml();
+            write_atomic(&file, |f| f.write_all(text.as_bytes()))?;
+        }
+        let text = std::fs::read(&file).map_err(Error::io(&file, "read"))?;
+        let origin = path.join("origin.json");
+        if origin.exists() {
+            Origin::read(&origin)?.check_inputs(&inputs)?;
+        } else {
+            Origin {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                device: device.to_owned(),
+                dtype: dtype.to_owned(),
+                command: std::env::args().collect(),
+                inputs,
+            }
+            .write(&origin)?;
+        }
+        for dir in ["stages", "checkpoints", "metrics", "timing", "eval", "models"] {
+            create_dir_all(&path.join(dir))?;
+        }
+        let events = Events::open(&path.join("events.jsonl"))?;
+        Ok(Self { path: path.to_owned(), recipe, digest: digest_bytes(&text), events, _lock: lock })
+    }
+
+    /// The seal of a stage, if it is finished.
+    pub fn seal(&self, stage: &str) -> Option<Seal> {
+        Seal::read(&self.seal_path(stage), self.digest)
+    }
+
+    /// Seals a stage.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the seal cannot be written.
+    pub fn write_seal(&self, stage: &str, result: Value) -> Result<Seal, Error> {
+        let seal = Seal { stage: stage.to_owned(), recipe: self.digest, result };
+        seal.write(&self.seal_path(stage))?;
+        self.events.push("finished", json!({"stage": stage}));
+        Ok(seal)
+    }
+
+    fn seal_path(&self, stage: &str) -> PathBuf {
+        self.path.join("stages").join(format!("{stage}.json"))
+    }
+
+    /// The checkpoints of a stage, and the newest whole one. Those that are passed over are told of.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the directory cannot be made or read.
+    pub fn checkpoints(&self, stage: &str) -> Result<(Checkpoints, Option<Checkpoint>), Error> {
+        let dir = self.path.join("checkpoints").join(stage);
+        let checkpoints = Checkpoints::open(&dir, self.digest)?;
+        let found = checkpoints.newest()?;
+        for (path, error) in &found.skipped {
+            let goes_on = match &found.checkpoint {
+                Some(checkpoint) => format!("going on from step {}", checkpoint.step),
+                None => "beginning the stage anew".to_owned(),
+            };
+            eprintln!("warning: checkpoint `{}` is passed over: {error}; {goes_on}", path.display());
+            let fields = json!({"stage": stage, "checkpoint": path.display().to_string(), "reason": error.to_string()});
+            self.events.push("passed over", fields);
+        }
+        if let Some(checkpoint) = &found.checkpoint {
+            self.events.push("goes on", json!({"stage": stage, "step": checkpoint.step}));
+        }
+        Ok((checkpoints, found.checkpoint))
+    }
+}
+
+/// Refuses a directory that holds other things than what a run that was killed at once leaves.
+fn refuse_foreign(path: &Path) -> Result<(), Error> {
+    if !path.exists() {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(path).map_err(Error::io(path, "list"))? {
+        let name = entry.map_err(Error::io(path, "list"))?.file_name();
+        let name = name.to_string_lossy();
+        if name != "lock" && !name.starts_with('.') {
+            return Err(Error::NotARun { path: path.to_owned(), found: name.into_owned() });
+        }
+    }
+    Ok(())
+}
+
+fn inputs(recipe: &Recipe) -> Result<BTreeMap<String, Digest>, Error> {
+    let mut inputs = BTreeMap::new();
+    for path in [&recipe.teacher.model, &recipe.tokens.tokenizer].into_iter().flatten() {
+        digest_inputs(Path::new(path), &mut inputs)?;
+    }
+    Ok(inputs)
+}

@@ -1,0 +1,63 @@
+//! What a recipe names, looked at before anything is done or written.
+
+use std::path::{Path, PathBuf};
+
+use datasets::grammar::Grammar;
+use datasets::text::Corpus;
+use datasets::tokenizer::Tokenizer;
+
+use super::prepare::spec;
+use crate::error::Error;
+use crate::model::ModelConfig;
+use crate::recipe::Recipe;
+use crate::weights::ModelDirectory;
+
+/// What a recipe names.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    /// The teacher's shape; with a shape alone, or none, what can be said of it.
+    pub teacher: Option<ModelConfig>,
+    /// The number of ids of the tokenizer, where the recipe names one or brings one.
+    pub vocab_size: Option<u32>,
+    /// Name, files and bytes of each source that is read.
+    pub sources: Vec<(String, usize, u64)>,
+}
+
+/// Looks at what the recipe names: the teacher's directory, the tokenizer, the text.
+///
+/// # Errors
+/// The first thing that is not there, or does not fit.
+pub fn inputs(recipe: &Recipe) -> Result<Inputs, Error> {
+    if let Some(model) = &recipe.teacher.model {
+        ModelDirectory::open(Path::new(model))?;
+    }
+    let path = recipe.tokens.tokenizer.as_ref().or(recipe.teacher.model.as_ref());
+    let generated = !recipe.data.is_empty() && recipe.data.values().all(|source| source.generate.is_some());
+    let vocab_size = match path {
+        Some(path) => Some(Tokenizer::load(Path::new(path))?.vocab_size()),
+        None if generated => u32::try_from(Grammar::new(recipe.seed).vocabulary().len()).ok(),
+        None => None,
+    };
+    let is_known = recipe.pretrain.is_none() || vocab_size.is_some();
+    let has_teacher = recipe.pretrain.is_some() || recipe.teacher.model.is_some() || recipe.teacher.config.is_some();
+    let teacher = if is_known && has_teacher {
+        let teacher = recipe.teacher_shape(vocab_size.unwrap_or(0) as usize)?;
+        recipe.student_config(&teacher)?;
+        Some(teacher)
+    } else {
+        None
+    };
+    if let (Some(path), Some(found), Some(teacher)) = (path, vocab_size, &teacher)
+        && found as usize > teacher.vocab_size
+    {
+        return Err(Error::Vocabulary { tokenizer: PathBuf::from(path), expected: teacher.vocab_size, found });
+    }
+    let mut sources = Vec::new();
+    for (name, source) in &recipe.data {
+        if let Some(path) = &source.path {
+            let corpus = Corpus::open(&spec(path.clone(), source))?;
+            sources.push((name.clone(), corpus.files().count(), corpus.num_bytes()));
+        }
+    }
+    Ok(Inputs { teacher, vocab_size, sources })
+}

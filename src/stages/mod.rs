@@ -1,0 +1,77 @@
+//! The stages of a run, in their order: what implements the roles of the graphs.
+//!
+//! ```text
+//! prepare → pretrain → observe → prune → distil → control → evaluate → export
+//! ```
+//!
+//! A stage that is sealed is passed over, one that is not goes on from its newest checkpoint, so a run that is
+//! resumed is the same calls again. Those that the recipe does not ask for are not there.
+//!
+//! | module | its graph | its state |
+//! |---|---|---|
+//! | [`prepare`] | [`pass`](dataflows::graphs::pass) over the chunks of the text | the shards so far |
+//! | [`train`] | [`distil`](dataflows::graphs::distil): pretrain, distil, control | weights, moments, rows |
+//! | [`observe`] | `pass` over calibration sequences | sums of importance |
+//! | [`prune`] | none: a pure function of the scores | |
+//! | [`evaluate`] | `pass` over held-out sequences | sums of losses |
+//! | [`export`] | none: files | |
+
+pub mod commit;
+pub mod context;
+pub mod data;
+pub mod evaluate;
+pub mod export;
+pub mod inputs;
+pub mod models;
+pub mod observe;
+pub mod passes;
+pub mod prepare;
+pub mod prune;
+pub mod train;
+
+use std::sync::Arc;
+
+pub use context::Context;
+
+use crate::error::Error;
+use crate::eval::Report;
+use data::Data;
+
+/// Runs what is left of the run, and gives what its models are worth.
+///
+/// # Errors
+/// The first stage that fails to begin or to end; [`Error::Stopped`] if the run was asked to stop. A failure inside
+/// of a graph does not return: it goes to the context's halt.
+pub fn run(ctx: &Arc<Context>) -> Result<evaluate::Evaluated, Error> {
+    prepare::prepare(ctx)?;
+    let data = Data::open(ctx)?;
+    train::pretrain(ctx, &data)?;
+    observe::observe(ctx, &data)?;
+    prune::prune(ctx, &data)?;
+    train::distil(ctx, &data)?;
+    train::control(ctx, &data)?;
+    let evaluated = evaluate::evaluate(ctx, &data)?;
+    export::export(ctx, &data)?;
+    Ok(evaluated)
+}
+
+/// What the models of a finished run are worth, if it got so far.
+pub fn report(path: &std::path::Path) -> Option<Report> {
+    let text = std::fs::read(path.join(evaluate::REPORT)).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+/// The stages that a recipe asks for, with their steps where the recipe alone says how many.
+pub fn steps_of(recipe: &crate::recipe::Recipe) -> Vec<(&'static str, Option<u64>)> {
+    let seq_tokens = recipe.tokens.seq_tokens;
+    let distil = recipe.distil.as_ref().map(|train| train.steps_for(seq_tokens));
+    let mut stages = vec![("prepare", None)];
+    stages.extend(recipe.pretrain.as_ref().map(|train| ("pretrain", Some(train.train().steps_for(seq_tokens)))));
+    if recipe.prune.is_some() {
+        stages.extend([("observe", None), ("prune", None)]);
+    }
+    stages.extend(distil.map(|steps| ("distil", Some(steps))));
+    stages.extend(distil.filter(|_| recipe.control.is_some()).map(|steps| ("control", Some(steps))));
+    stages.extend([("evaluate", None), ("export", None)]);
+    stages
+}

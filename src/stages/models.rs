@@ -1,0 +1,90 @@
+//! The models of a run, wherever they lie: in a directory, in a checkpoint, or one cut away from being.
+
+use std::path::{Path, PathBuf};
+
+use kernels::DType;
+
+use super::context::Context;
+use super::data::Data;
+use super::train::STATE;
+use crate::distill::state;
+use crate::error::Error;
+use crate::model::{Decoder, ModelConfig};
+use crate::prune::{PrunePlan, cut};
+use crate::weights::{ModelDirectory, load};
+
+/// The teacher's shape.
+///
+/// # Errors
+/// [`Error::Recipe`] if it cannot be read.
+pub fn teacher_config(ctx: &Context, data: &Data) -> Result<ModelConfig, Error> {
+    let mut config = ctx.run.recipe.teacher_shape(data.vocab_size)?;
+    if ctx.run.recipe.pretrain.is_some() {
+        // What transformers looks up when it generates.
+        for (key, id) in [("bos_token_id", data.special.bos_id), ("eos_token_id", data.special.eos_id)] {
+            if let Some(id) = id {
+                config.other.insert(key.to_owned(), id.into());
+            }
+        }
+    }
+    Ok(config)
+}
+
+/// The teacher, in f32.
+///
+/// # Errors
+/// [`Error::Weights`] if its directory, [`Error::NoCheckpoint`] or [`Error::State`] if its checkpoint is not whole.
+pub fn teacher(ctx: &Context, data: &Data) -> Result<Decoder, Error> {
+    match (&ctx.run.recipe.pretrain, &ctx.run.recipe.teacher.model) {
+        (None, Some(directory)) => {
+            let directory = ModelDirectory::open(Path::new(directory))?;
+            Ok(load(&directory, &ctx.device, DType::F32)?)
+        }
+        _ => trained(ctx, "pretrain", &teacher_config(ctx, data)?),
+    }
+}
+
+/// The plan's file.
+pub fn plan_path(ctx: &Context) -> PathBuf {
+    ctx.run.path.join("plan.toml")
+}
+
+/// The plan that [`prune`](super::prune) wrote, if the recipe prunes.
+///
+/// # Errors
+/// [`Error::Malformed`] if it is not one, [`Error::Plan`] if it does not fit the teacher.
+pub fn plan(ctx: &Context, teacher: &ModelConfig) -> Result<Option<PrunePlan>, Error> {
+    if ctx.run.recipe.prune.is_none() {
+        return Ok(None);
+    }
+    let path = plan_path(ctx);
+    let text = std::fs::read_to_string(&path).map_err(Error::io(&path, "read"))?;
+    let plan: PrunePlan = toml::from_str(&text)
+        .map_err(|error| Error::Malformed { path, reason: error.to_string() })?;
+    plan.check(teacher)?;
+    Ok(Some(plan))
+}
+
+/// The student before distillation: the teacher, cut.
+///
+/// # Errors
+/// As [`plan`].
+pub fn pruned(ctx: &Context, teacher: &Decoder) -> Result<Decoder, Error> {
+    match plan(ctx, &teacher.config)? {
+        Some(plan) => Ok(cut(teacher, &plan)?),
+        None => Ok(teacher.clone()),
+    }
+}
+
+/// What a training stage left, in f32.
+///
+/// # Errors
+/// [`Error::NoCheckpoint`] or [`Error::State`] if it is not whole.
+pub fn trained(ctx: &Context, stage: &str, config: &ModelConfig) -> Result<Decoder, Error> {
+    let (_, newest) = ctx.run.checkpoints(stage)?;
+    let path = newest.and_then(|checkpoint| checkpoint.part(STATE)).ok_or_else(|| Error::NoCheckpoint {
+        stage: stage.to_owned(),
+        path: ctx.run.path.join("checkpoints").join(stage),
+    })?;
+    Ok(state::read(&path, config, &ctx.device)?.0)
+}

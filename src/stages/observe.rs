@@ -1,0 +1,144 @@
+//! Activation importance of the teacher over calibration sequences.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use dataflows::roles::{Feed, Fold, Staging, Work};
+use dataflows::{At, Failure, Step};
+use datasets::pack::Sequences;
+use datasets::store::{Checkpoint, Checkpoints};
+use serde_json::json;
+
+use super::commit::part;
+use super::context::Context;
+use super::data::Data;
+use super::passes::{PassOver, pass_over};
+use super::{models, train::in_working_type};
+use crate::distill::Batch;
+use crate::error::Error;
+use crate::model::Decoder;
+use crate::prune::Importance;
+
+/// Its name.
+pub const STAGE: &str = "observe";
+/// Micro-batches of a step.
+const SHARDS: u32 = 4;
+/// Steps between checkpoints.
+const EVERY: u64 = 16;
+const SUMS: &str = "importance.parquet";
+
+/// Measures importance, if the recipe prunes and it is not measured.
+///
+/// # Errors
+/// [`Error::Importance`] if a sum is not finite; see [`Error`].
+pub fn observe(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
+    let Some(prune) = &ctx.run.recipe.prune else { return Ok(()) };
+    if ctx.run.seal(STAGE).is_some() {
+        return Ok(());
+    }
+    let teacher = models::teacher(ctx, data)?;
+    ctx.run.recipe.student_config(&teacher.config)?;
+    let config = teacher.config.clone();
+    let (batch, end) = (prune.calibration_batch, prune.calibration_sequences);
+    let steps = end.div_ceil(batch * u64::from(SHARDS));
+    ctx.progress.begin(STAGE, "steps", 0, steps);
+    let sequences = Arc::clone(&data.train);
+    let feed = move |_| Feeding { sequences: Arc::clone(&sequences), batch, end };
+    let observer = in_working_type(ctx, &teacher);
+    let work = move |_| Observing { teacher: observer.clone() };
+    let shared = Arc::clone(ctx);
+    let fold = move |checkpoint: Option<&Checkpoint>, checkpoints| {
+        let sums = match checkpoint {
+            Some(checkpoint) => read(&checkpoint.dir, &config)?,
+            None => Importance::zeros(&config),
+        };
+        Ok(Summing { ctx: shared, sums, checkpoints })
+    };
+    let form = PassOver { stage: STAGE, steps, shards: SHARDS, every: EVERY };
+    let checkpoint = pass_over(ctx, form, feed, work, fold, &ctx.stop)?;
+    let sums = read(&checkpoint.dir, &teacher.config)?;
+    if let Some((layer, site)) = sums.not_finite() {
+        return Err(Error::Importance { layer, site });
+    }
+    let scores = ctx.run.path.join("scores");
+    datasets::store::create_dir_all(&scores)?;
+    sums.write_scores(&scores)?;
+    ctx.progress.end(&format!("{} sequences", sums.samples));
+    ctx.run.write_seal(STAGE, json!({"sequences": sums.samples}))?;
+    Ok(())
+}
+
+/// The sums that the stage left.
+///
+/// # Errors
+/// [`Error::NoCheckpoint`] if it left none.
+pub fn importance(ctx: &Context, teacher: &crate::model::ModelConfig) -> Result<Importance, Error> {
+    let (_, newest) = ctx.run.checkpoints(STAGE)?;
+    let path = ctx.run.path.join("checkpoints").join(STAGE);
+    let newest = newest.ok_or(Error::NoCheckpoint { stage: STAGE.to_owned(), path })?;
+    read(&newest.dir, teacher)
+}
+
+fn read(dir: &Path, config: &crate::model::ModelConfig) -> Result<Importance, Error> {
+    Ok(Importance::read(&dir.join(SUMS), config)?)
+}
+
+struct Feeding {
+    sequences: Arc<Sequences>,
+    batch: u64,
+    end: u64,
+}
+
+impl Feed for Feeding {
+    /// None where the last step has fewer micro-batches.
+    type Batch = Option<Batch>;
+
+    fn feed(&mut self, at: At) -> Result<Option<Batch>, Failure> {
+        let first = (at.step.0 * u64::from(SHARDS) + u64::from(at.shard)) * self.batch;
+        let last = (first + self.batch).min(self.end);
+        let sequences: Vec<Vec<u32>> = (first..last).map(|index| self.sequences.get(index).tokens).collect();
+        Ok((!sequences.is_empty()).then(|| Batch::new(&sequences)))
+    }
+}
+
+struct Observing {
+    teacher: Decoder,
+}
+
+impl Work for Observing {
+    type Batch = Option<Batch>;
+    type Output = Option<Importance>;
+
+    fn work(&mut self, _: At, batch: Option<Batch>) -> Result<Option<Importance>, Failure> {
+        Ok(batch.map(|batch| Importance::of(&self.teacher, &batch.inputs(&self.teacher.device()))))
+    }
+}
+
+struct Summing {
+    ctx: Arc<Context>,
+    sums: Importance,
+    checkpoints: Arc<Checkpoints>,
+}
+
+impl Fold for Summing {
+    type Input = Option<Importance>;
+
+    fn fold(&mut self, at: At, importance: Option<Importance>) -> Result<(), Failure> {
+        if let Some(importance) = importance {
+            self.sums.add(&importance);
+        }
+        if at.shard + 1 == SHARDS {
+            self.ctx.progress.at(at.step.0 + 1, String::new);
+        }
+        Ok(())
+    }
+
+    fn part(&mut self, step: Step) -> Staging {
+        let (sums, checkpoints) = (self.sums.clone(), Arc::clone(&self.checkpoints));
+        Box::new(move || {
+            let path = checkpoints.part_dir(step.0).map_err(Failure::of)?.join(SUMS);
+            let written = sums.write(&path).map_err(Failure::of)?;
+            Ok(vec![part("fold", SUMS, written)])
+        })
+    }
+}

@@ -1,0 +1,40 @@
+//! Scores into a plan: no state, no randomness, one file.
+
+use std::sync::Arc;
+
+use datasets::store::write_atomic;
+use serde_json::json;
+
+use super::context::Context;
+use super::models;
+use super::observe::importance;
+use crate::error::Error;
+use crate::prune::PrunePlan;
+
+/// Its name.
+pub const STAGE: &str = "prune";
+
+/// Writes `plan.toml`, if the recipe prunes and it is not written.
+///
+/// # Errors
+/// [`Error::Plan`] if the sizes do not fit the teacher; see [`Error`].
+pub fn prune(ctx: &Arc<Context>, data: &super::data::Data) -> Result<(), Error> {
+    let recipe = &ctx.run.recipe;
+    let Some(prune) = &recipe.prune else { return Ok(()) };
+    if ctx.run.seal(STAGE).is_some() {
+        return Ok(());
+    }
+    let teacher = models::teacher_config(ctx, data)?;
+    let student = recipe.student_config(&teacher)?;
+    let stays = |layer: &usize| !prune.drop_layers.contains(layer);
+    let layers: Vec<usize> = (0..teacher.num_hidden_layers).filter(stays).collect();
+    let plan = PrunePlan::choose(&teacher, &student, &layers, &importance(ctx, &teacher)?)?;
+    let path = models::plan_path(ctx);
+    let malformed = |error: toml::ser::Error| Error::Malformed { path: path.clone(), reason: error.to_string() };
+    let text = toml::to_string(&plan).map_err(malformed)?;
+    write_atomic(&path, |file| file.write_all(text.as_bytes()))?;
+    let (before, after) = (teacher.num_parameters(), plan.student(&teacher).num_parameters());
+    ctx.progress.say(&format!("{STAGE:>9}: {before} parameters to {after}"));
+    ctx.run.write_seal(STAGE, json!({"parameters_before": before, "parameters_after": after}))?;
+    Ok(())
+}
