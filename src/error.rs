@@ -1,5 +1,7 @@
 //! Whatever a command can fail with, and the one command that helps.
 
+mod hint;
+
 use std::path::PathBuf;
 
 use datasets::pack::PackError;
@@ -14,6 +16,8 @@ use crate::distill::state::StateError;
 use crate::prune::PlanError;
 use crate::recipe::RecipeError;
 use crate::weights::WeightsError;
+
+pub use hint::hint;
 
 /// A command's failure.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +49,7 @@ pub enum Error {
     Grammar(#[from] datasets::grammar::GrammarError),
     /// Sums of importance.
     #[error(transparent)]
-    Sums(#[from] crate::prune::importance::ImportanceError),
+    Sums(#[from] crate::prune::sums::ImportanceError),
     /// A plan.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -88,8 +92,20 @@ pub enum Error {
         /// Something in it.
         found: String,
     },
+    /// A path that should be a run directory.
+    #[error("`{}` is not a run directory: it has no `recipe.toml`", path.display())]
+    NoRun {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A run of which the student was wanted, and that has none.
+    #[error("the run in `{}` has no student yet", path.display())]
+    NoStudent {
+        /// The run directory.
+        path: PathBuf,
+    },
     /// An input that is not what it was when the run began.
-    #[error("{what} changed since the run began: expected {expected}, found {found}")]
+    #[error("{what} changed since the run began: expected {}, found {}", content(*expected), content(*found))]
     InputChanged {
         /// The input.
         what: String,
@@ -189,91 +205,26 @@ fn keys_are(keys: &[String]) -> String {
     format!("{} {}", names.join(", "), if keys.len() == 1 { "is" } else { "are" })
 }
 
+/// A digest; the digest of 32 zeros stands for no file.
+fn content(digest: Digest) -> String {
+    if digest.as_bytes() == &[0; 32] { "no such file".into() } else { digest.to_string() }
+}
+
 impl Error {
     /// What turns the operating system's error into ours.
     pub fn io(path: impl Into<PathBuf>, operation: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, operation, source }
     }
-
-    /// One thing to do about it, where there is one.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Recipe(error) => error.hint(),
-            Self::Missing { keys } => {
-                let sets: Vec<String> = keys.iter().map(|key| format!("--set {key}=…")).collect();
-                Some(format!("add `{}`", sets.join(" ")))
-            }
-            Self::OtherRecipe { path, .. } => {
-                let path = path.display();
-                Some(format!("`stillflow run {path}` goes on with its own recipe; `--dir` names another directory"))
-            }
-            Self::NotARun { .. } => Some("`--dir` names a new directory, or that of a run".into()),
-            Self::InputChanged { .. } => Some("put it back, or start anew with another `--dir`".into()),
-            Self::NoDocuments { .. } => Some("`--set tokens.held_out=0.1` holds out a tenth".into()),
-            Self::NoSpecial { which, .. } => Some(format!("`--set tokens.{which}=auto`")),
-            Self::Pack { .. } => Some("`--set tokens.seq_tokens=…` makes sequences shorter; or give more text".into()),
-            Self::Store(error) => store_hint(error),
-            Self::Weights(error) => weights_hint(error),
-            Self::Stopped { path, .. } => Some(format!("`stillflow run {}` goes on there", path.display())),
-            Self::Device(_) => Some("`stillflow doctor` says which devices are here".into()),
-            Self::Vocabulary { .. } => Some("`--set tokens.tokenizer=<directory>` names the model's own".into()),
-            _ => None,
-        }
-    }
-}
-
-fn store_hint(error: &StoreError) -> Option<String> {
-    match error {
-        StoreError::Locked { path, .. } => {
-            let dir = path.parent().map(|p| p.display().to_string()).unwrap_or_default();
-            Some(format!("`stillflow show {dir}` says how far that run is"))
-        }
-        StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-            Some("make room, then the same command goes on where it stopped".into())
-        }
-        _ => None,
-    }
-}
-
-fn weights_hint(error: &WeightsError) -> Option<String> {
-    match error {
-        WeightsError::NoFile { path, file } if file == "config.json" => Some(format!(
-            "a model is a Hugging Face directory with config.json, safetensors and a tokenizer; `ls {}`",
-            path.display()
-        )),
-        WeightsError::Store(error) => store_hint(error),
-        _ => None,
-    }
-}
-
-/// The hint of an error somewhere in a chain of sources.
-#[must_use]
-pub fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let hint = error
-            .downcast_ref::<Error>()
-            .and_then(Error::hint)
-            .or_else(|| error.downcast_ref::<StoreError>().and_then(store_hint))
-            .or_else(|| error.downcast_ref::<RecipeError>().and_then(RecipeError::hint))
-            .or_else(|| error.downcast_ref::<WeightsError>().and_then(weights_hint));
-        if hint.is_some() {
-            return hint;
-        }
-        next = error.source();
-    }
-    None
 }
 
 /// An error as a person reads it: what, because of what, and what to do.
 ///
 /// ```text
-/// error: `model/model.safetensors` is damaged
+/// error: `model/model.safetensors` is not a whole safetensors file
 ///   cause: invalid header length
 ///
-/// hint: …
+/// hint: copy or download it again …
 /// ```
 #[must_use]
 pub fn explain(error: &(dyn std::error::Error + 'static)) -> String {

@@ -26,4 +26,4 @@ pub mod table;
 pub mod text;
 pub mod tokenizer;
 
-pub use parquet_file::ParquetFault;
+pub use parquet_file::{ParquetFault, panic_is_caught};

@@ -4,6 +4,7 @@
 //! Every call goes through [`guarded`], which turns a panic into an error like any other, and chunk ranges are checked
 //! against the file's length before anything is read.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -53,10 +54,23 @@ pub enum ParquetFault {
     },
 }
 
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic of this thread, now, would become a [`ParquetFault::Panicked`]: a panic hook that ends the
+/// process must let it pass.
+pub fn panic_is_caught() -> bool {
+    GUARDED.get()
+}
+
 /// Calls into the reader, and turns a panic of it into an error.
 pub(crate) fn guarded<T>(f: impl FnOnce() -> Result<T, ParquetFault>) -> Result<T, ParquetFault> {
+    let before = GUARDED.replace(true);
     // Nothing that `f` may leave half-done outlives the error.
-    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
+    let done = catch_unwind(AssertUnwindSafe(f));
+    GUARDED.set(before);
+    done.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let message = text
             .or_else(|| panic.downcast_ref::<&str>().copied())

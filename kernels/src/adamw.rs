@@ -83,10 +83,15 @@ impl AdamW {
 }
 
 /// The sum of squares of a gradient, in f64 on the CPU; the square root of all of them is the global norm.
+///
+/// Another device sums the rows, each in one order, and the host the rest: the sum of a whole tensor is a race of
+/// atomic additions on a GPU, and a clipped step would not give the same bits twice.
 #[must_use]
 pub fn sum_of_squares<const D: usize>(gradient: &Tensor<D>) -> f64 {
     if !fits(gradient) {
-        return f64::from(gradient.clone().square().sum().into_scalar::<f32>());
+        let squares = gradient.clone().square();
+        let rows = if D > 1 { squares.sum_dim(D - 1) } else { squares };
+        return take(rows).into_iter().map(f64::from).sum();
     }
     let gradient = take(gradient.clone());
     let parts: Vec<f64> = gradient

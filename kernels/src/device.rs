@@ -108,6 +108,22 @@ pub fn is_software(device: &Device) -> bool {
     format!("{device:?}").contains("Cpu")
 }
 
+/// What the hardware behind a device calls itself (`NVIDIA H100 PCIe`, `llvmpipe`); opens the device.
+///
+/// # Panics
+///
+/// If the driver fails to open it.
+#[must_use]
+pub fn hardware(device: &Device) -> Option<String> {
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    return device.identity().map(|identity| identity.name);
+    #[cfg(not(any(feature = "cuda", feature = "wgpu")))]
+    {
+        let _ = device;
+        None
+    }
+}
+
 /// The device that `choice` names.
 ///
 /// # Errors

@@ -9,6 +9,10 @@ use crate::stages::inputs::inputs;
 
 /// Check a recipe and what it names, without doing any of it.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  stillflow check minitron-tiny --set teacher.model=DIR --set data.corpus.path=TEXT
+  stillflow check my-recipe.toml")]
 pub(super) struct Check {
     /// A built-in recipe, a TOML file or a run directory
     recipe: String,
@@ -18,7 +22,7 @@ pub(super) struct Check {
 }
 
 impl Check {
-    pub fn run(self) -> Result<(), Error> {
+    pub(super) fn run(self) -> Result<(), Error> {
         let recipe = Recipe::resolve(&self.recipe, &self.sets)?;
         let found = inputs(&recipe)?;
         if let Some(teacher) = &found.teacher {

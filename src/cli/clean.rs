@@ -5,13 +5,17 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use datasets::store::{RunLock, remove_dir_all, remove_file};
 
+use super::input::recipe_of;
 use crate::error::Error;
 use crate::eval::report::grouped;
-use crate::recipe::Recipe;
 use crate::stages::steps_of;
 
 /// Remove what a run no longer needs: temporary files; once it is finished, checkpoints and generated text too.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  stillflow clean runs/quickstart --dry-run
+  stillflow clean runs/quickstart")]
 pub(super) struct Clean {
     /// A run directory
     run: PathBuf,
@@ -21,9 +25,8 @@ pub(super) struct Clean {
 }
 
 impl Clean {
-    pub fn run(self) -> Result<(), Error> {
-        let file = self.run.join("recipe.toml");
-        let recipe = Recipe::resolve(&file.to_string_lossy(), &[])?;
+    pub(super) fn run(self) -> Result<(), Error> {
+        let (_, recipe) = recipe_of(&self.run)?;
         let _lock = RunLock::acquire(&self.run)?;
         let mut goes = Vec::new();
         temporaries(&self.run, &mut goes)?;

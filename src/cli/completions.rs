@@ -17,7 +17,7 @@ pub(super) struct Completions {
 }
 
 impl Completions {
-    pub fn run(self) -> Result<(), Error> {
+    pub(super) fn run(self) -> Result<(), Error> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut super::Cli::command(), "stillflow", &mut script);
         super::print(&String::from_utf8_lossy(&script));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Args;
-use kernels::device::{Choice, choose, cuda_devices, is_software, wgpu_devices, working_dtype};
+use kernels::device::{Choice, choose, cuda_devices, hardware, is_software, wgpu_devices, working_dtype};
 use kernels::{DType, Device};
 use serde::Serialize;
 
@@ -13,6 +13,9 @@ use crate::error::Error;
 
 /// Which devices are here, which one is chosen, and why.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  stillflow doctor")]
 pub(super) struct Doctor {
     /// Print it as this
     #[arg(long, value_enum, default_value_t)]
@@ -26,7 +29,7 @@ struct Found {
 }
 
 impl Doctor {
-    pub fn run(self) -> Result<(), Error> {
+    pub(super) fn run(self) -> Result<(), Error> {
         let found = look()?;
         if self.format == Format::Json {
             super::print_json(&found);
@@ -44,10 +47,9 @@ fn look() -> Result<Vec<Found>, Error> {
     let mut lines = Vec::new();
     let mut line = |what: &str, found: String| lines.push(Found { what: what.to_owned(), found });
     line("stillflow", env!("CARGO_PKG_VERSION").to_owned());
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    line("CPU", format!("{threads} threads, {}; {}", memory(), dtypes(&Device::flex())));
+    line("cpu", format!("{}; {}", processor(), dtypes("cpu", &Device::flex())));
     line("NVIDIA driver", driver());
-    line("NVRTC", library("libnvrtc.so", "CUDA kernels are compiled with it while running"));
+    line("NVRTC", library("libnvrtc.so", "it compiles CUDA kernels while they run"));
     line("CUDA headers", headers());
     let cuda = cuda_devices();
     if cuda.is_empty() {
@@ -55,31 +57,49 @@ fn look() -> Result<Vec<Found>, Error> {
         line("CUDA devices", why.to_owned());
     }
     for (n, device) in cuda.iter().enumerate() {
-        line(&format!("cuda:{n}"), dtypes(device));
+        let name = format!("cuda:{n}");
+        line(&name, opened(&name, device));
     }
     let adapters = wgpu_devices();
     if adapters.is_empty() {
-        let why = if cfg!(feature = "wgpu") { "none found" } else { "not compiled in: feature `wgpu`" };
-        line("wgpu adapters", why.to_owned());
+        let why = "none found: no Vulkan or OpenGL driver is here";
+        line("wgpu adapters", if cfg!(feature = "wgpu") { why } else { "not compiled in: feature `wgpu`" }.to_owned());
     }
     for (n, device) in adapters.iter().enumerate() {
-        let kind = if is_software(device) { "software, never chosen by auto; " } else { "" };
-        line(&format!("wgpu:{n}"), format!("{kind}{device:?}; {}", dtypes(device)));
+        let name = format!("wgpu:{n}");
+        let kind = if is_software(device) { "; software, so auto never takes it" } else { "" };
+        line(&name, format!("{}{kind}", opened(&name, device)));
     }
     let chosen = choose(Choice::Auto)?;
-    let working = working_dtype(&chosen.name, &chosen.device);
-    line("auto", format!("{}: {}; weights and activations in {}", chosen.name, chosen.reason, name(working)));
+    line("auto", format!("{}: {}", chosen.name, chosen.reason));
     Ok(lines)
 }
 
-fn name(dtype: DType) -> String {
-    format!("{dtype:?}").to_lowercase()
+/// What a device is called and computes in. A driver that cannot open its device is what a person runs this for,
+/// so that it panics (it says why itself) ends the line and not the command.
+fn opened(name: &str, device: &Device) -> String {
+    let look = || {
+        let hardware = hardware(device).unwrap_or_else(|| "unnamed".to_owned());
+        format!("{hardware}; {}", dtypes(name, device))
+    };
+    super::caught(look).unwrap_or_else(|| "listed, but its driver cannot open it".to_owned())
 }
 
-fn dtypes(device: &Device) -> String {
+/// What weights and activations are there, and what tensors could be.
+fn dtypes(name: &str, device: &Device) -> String {
+    let lower = |dtype: DType| format!("{dtype:?}").to_lowercase();
     let known = [DType::F32, DType::F16, DType::BF16];
-    let names: Vec<String> = known.into_iter().filter(|d| device.supports_dtype(*d)).map(name).collect();
-    names.join(", ")
+    let held: Vec<String> = known.into_iter().filter(|d| device.supports_dtype(*d)).map(lower).collect();
+    format!("computes in {} (of {})", lower(working_dtype(name, device)), held.join(", "))
+}
+
+/// The processor's name, its threads, and the memory.
+fn processor() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(": "));
+    let model = model.map_or_else(String::new, |(_, model)| format!("{}, ", model.trim()));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{model}{threads} threads, {}", memory())
 }
 
 fn memory() -> String {
@@ -99,7 +119,7 @@ fn driver() -> String {
     if let Ok(text) = std::fs::read_to_string("/proc/driver/nvidia/version") {
         return text.lines().next().unwrap_or_default().to_owned();
     }
-    library("libcuda.so", "the driver brings it")
+    library("libcuda.so", "CUDA devices need it")
 }
 
 /// Where a library of this name lies, in the places that a loader looks.
@@ -123,6 +143,6 @@ fn headers() -> String {
     let headers: Vec<PathBuf> = homes.map(|home| Path::new(&home).join("include/cuda_fp16.h")).collect();
     match headers.iter().find(|path| path.is_file()) {
         Some(path) => path.display().to_string(),
-        None => "not found (half-precision CUDA kernels include cuda_fp16.h; set CUDA_PATH)".to_owned(),
+        None => "not found (half-precision CUDA kernels include cuda_fp16.h; CUDA_PATH says where)".to_owned(),
     }
 }

@@ -15,7 +15,8 @@ use crate::eval::{ModelReport, Report, losses};
 #[command(after_help = "\
 Examples:
   stillflow eval runs/quickstart --data runs/quickstart/corpus/corpus
-  stillflow eval student/ other-student/ --teacher teacher/ --data 'text/*.txt' --split '<|endoftext|>'")]
+  stillflow eval student/ other/ --teacher teacher/ --data 'text/*.jsonl'
+  stillflow eval student/ --data text.txt --split '<|endoftext|>'")]
 pub(super) struct Eval {
     /// Hugging Face directories, or run directories (of which the student is taken)
     #[arg(required = true)]
@@ -36,7 +37,7 @@ pub(super) struct Eval {
 }
 
 impl Eval {
-    pub fn run(self) -> Result<(), Error> {
+    pub(super) fn run(self) -> Result<(), Error> {
         let (chosen, working) = self.device.choose()?;
         let read = |path: &PathBuf| read_model(path, &chosen.device, working);
         let models = self.models.iter().map(read).collect::<Result<Vec<_>, _>>()?;

@@ -41,8 +41,8 @@ enum Dtype {
 }
 
 impl Export {
-    pub fn run(self) -> Result<(), Error> {
-        let path = model_path(&self.model);
+    pub(super) fn run(self) -> Result<(), Error> {
+        let path = model_path(&self.model)?;
         let directory = ModelDirectory::open(&path)?;
         let stored = match self.dtype {
             Some(Dtype::F32) => StoredType::F32,

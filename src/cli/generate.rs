@@ -43,7 +43,7 @@ fn temperature(text: &str) -> Result<f64, String> {
 }
 
 impl Generate {
-    pub fn run(self) -> Result<(), Error> {
+    pub(super) fn run(self) -> Result<(), Error> {
         let (chosen, working) = self.device.choose()?;
         let (path, decoder) = read_model(&self.model, &chosen.device, working)?;
         let tokenizer = Tokenizer::load(&path)?;
@@ -56,7 +56,9 @@ impl Generate {
         if let Some(id) = ids.iter().find(|id| **id as usize >= decoder.config.vocab_size) {
             return Err(Error::Vocabulary { tokenizer: path, expected: decoder.config.vocab_size, found: id + 1 });
         }
-        let mut said = tokenizer.decode(&ids)?;
+        // The token that begins a text is not part of it.
+        let begins = usize::from(tokenizer.bos_id().is_some());
+        let mut said = tokenizer.decode(&ids[begins..])?;
         super::print(&said);
         let sampling = Sampling { temperature: self.temperature, seed: self.seed };
         let mut failed = None;
@@ -67,7 +69,7 @@ impl Generate {
             }
             ids.push(id);
             // All of it anew each time: a token by itself may be half a character, or lack its space.
-            match tokenizer.decode(&ids) {
+            match tokenizer.decode(&ids[begins..]) {
                 Ok(text) => {
                     if let Some(new) = text.strip_prefix(&said).filter(|new| !new.ends_with('\u{fffd}')) {
                         super::print(new);

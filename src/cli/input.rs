@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::eval::HeldOut;
 use crate::eval::report::Text;
 use crate::model::Decoder;
-use crate::recipe::{Format, Source, Split};
+use crate::recipe::{Format, Recipe, Source, Split};
 use crate::stages::data::bytes_per_token;
 use crate::stages::prepare::spec;
 use crate::weights::{ModelDirectory, load};
@@ -33,7 +33,7 @@ fn choice(text: &str) -> Result<Choice, DeviceError> {
 
 impl DeviceArgs {
     /// The device, and the type of weights and activations there.
-    pub fn choose(&self) -> Result<(Chosen, DType), Error> {
+    pub(super) fn choose(&self) -> Result<(Chosen, DType), Error> {
         let chosen = choose(self.device)?;
         let working = working_dtype(&chosen.name, &chosen.device);
         Ok((chosen, working))
@@ -42,15 +42,28 @@ impl DeviceArgs {
 
 /// Reads a model in the device's working type; of a run directory its student.
 pub(super) fn read_model(path: &Path, device: &Device, working: DType) -> Result<(PathBuf, Decoder), Error> {
-    let path = model_path(path);
+    let path = model_path(path)?;
     let decoder = load(&ModelDirectory::open(&path)?, device, working)?;
     Ok((path, decoder))
 }
 
 /// A Hugging Face directory; of a run directory its student.
-pub(super) fn model_path(path: &Path) -> PathBuf {
+pub(super) fn model_path(path: &Path) -> Result<PathBuf, Error> {
+    if !path.join("recipe.toml").is_file() {
+        return Ok(path.to_owned());
+    }
     let student = path.join("models").join("student");
-    if path.join("recipe.toml").is_file() && student.is_dir() { student } else { path.to_owned() }
+    if student.is_dir() { Ok(student) } else { Err(Error::NoStudent { path: path.to_owned() }) }
+}
+
+/// The recipe of a run directory, and its file.
+pub(super) fn recipe_of(run: &Path) -> Result<(PathBuf, Recipe), Error> {
+    let file = run.join("recipe.toml");
+    if !file.is_file() {
+        return Err(Error::NoRun { path: run.to_owned() });
+    }
+    let recipe = Recipe::resolve(&file.to_string_lossy(), &[])?;
+    Ok((file, recipe))
 }
 
 /// Text to score.
@@ -78,7 +91,7 @@ pub(super) struct TextArgs {
 
 impl TextArgs {
     /// The text as sequences, tokenised by the model's own tokenizer.
-    pub fn read(&self, tokenizer: &Path, vocab_size: usize) -> Result<(HeldOut, Text), Error> {
+    pub(super) fn read(&self, tokenizer: &Path, vocab_size: usize) -> Result<(HeldOut, Text), Error> {
         let split = match self.split.as_str() {
             "blank_line" => Split::BlankLine,
             "line" => Split::Line,

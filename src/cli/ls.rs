@@ -13,6 +13,11 @@ use crate::stages::steps_of;
 
 /// The built-in recipes, or the runs below a directory.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  stillflow ls recipes
+  stillflow ls runs
+  stillflow ls runs /data/runs --format json")]
 pub(super) struct Ls {
     #[command(subcommand)]
     what: Option<What>,
@@ -40,7 +45,7 @@ struct Line {
 }
 
 impl Ls {
-    pub fn run(self) -> Result<(), Error> {
+    pub(super) fn run(self) -> Result<(), Error> {
         let lines = match self.what.unwrap_or(What::Recipes) {
             What::Recipes => recipes()?,
             What::Runs { dir } => runs(&dir)?,
@@ -66,6 +71,10 @@ fn recipes() -> Result<Vec<Line>, Error> {
 
 fn runs(dir: &Path) -> Result<Vec<Line>, Error> {
     let mut lines = Vec::new();
+    if !dir.is_dir() {
+        let found = format!("`{}`, which is none", dir.display());
+        return Err(Error::Flag { flag: "dir", expected: "a directory with runs in it".into(), found });
+    }
     for entry in std::fs::read_dir(dir).map_err(Error::io(dir, "list"))? {
         let path = entry.map_err(Error::io(dir, "list"))?.path();
         let file = path.join("recipe.toml");

@@ -14,6 +14,7 @@ mod plan;
 mod run;
 mod show;
 
+use std::cell::Cell;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -30,12 +31,13 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  stillflow run quickstart                        from nothing to a distilled student, offline, on a CPU
-  stillflow run runs/quickstart                   the same command goes on where a run stopped
-  stillflow plan llama-3.1-minitron-4b-width      shapes, parameters, FLOPs, bytes and time, before any work
-  stillflow run minitron-tiny --set teacher.model=<directory> --set data.corpus.path=<text>
+  stillflow run quickstart       from nothing to a distilled student: offline, on a CPU
+  stillflow run runs/quickstart  goes on where that run stopped
+  stillflow plan mn-minitron-8b  shapes, FLOPs, bytes and time, before any work
+  stillflow run minitron-tiny --set teacher.model=DIR --set data.corpus.path=TEXT
 
-Exit codes: 0 done, 1 the input or the run failed, 2 usage, 130 interrupted, after sealing.";
+Exit codes: 0 done, 1 the input or the run failed, 2 usage, 130 interrupted and
+sealed.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
@@ -63,11 +65,30 @@ enum Format {
     Json,
 }
 
-/// Prints what a panic says, and ends the process: no part of a run goes on without another.
+thread_local! {
+    static CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What `f` gives, or none if it panicked, which is printed: for what drivers may do.
+fn caught<T>(f: impl FnOnce() -> T) -> Option<T> {
+    CAUGHT.set(true);
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).ok();
+    CAUGHT.set(false);
+    done
+}
+
+/// Prints what a panic says, and ends the process: no part of a run goes on without another. Those that are caught
+/// where they happen, in the Parquet reader on a damaged file, are errors like any other.
 pub fn abort_on_panic() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        if datasets::panic_is_caught() {
+            return;
+        }
         print(panic);
+        if CAUGHT.get() {
+            return;
+        }
         eprintln!("\nerror: this is a bug in stillflow; what was sealed is whole, and the same command goes on from it");
         std::process::abort();
     }));

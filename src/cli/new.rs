@@ -25,7 +25,7 @@ pub(super) struct New {
 }
 
 impl New {
-    pub fn run(self) -> Result<(), Error> {
+    pub(super) fn run(self) -> Result<(), Error> {
         let text = Recipe::resolve(&self.recipe, &self.sets)?.to_toml();
         let Some(file) = self.file else {
             super::print(&text);

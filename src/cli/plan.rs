@@ -44,7 +44,7 @@ fn positive(text: &str) -> Result<f64, String> {
 }
 
 impl Plan {
-    pub fn run(self) -> Result<(), Error> {
+    pub(super) fn run(self) -> Result<(), Error> {
         let recipe = Recipe::resolve(&self.recipe, &self.sets)?;
         // A teacher that is trained here has the words of the stories, or of the tokenizer that is named.
         let vocab_size = match (&recipe.pretrain, &recipe.tokens.tokenizer) {

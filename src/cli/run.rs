@@ -18,12 +18,13 @@ use crate::stages::{self, Context};
 /// Run a recipe, or go on with a run: the same command both times.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Every stage is checkpointed: after Ctrl-C, a crash or a power cut the same command goes on, and ends with the
-same bytes. Ctrl-C seals what is done first; a second one does not wait.
+Every stage is checkpointed: after Ctrl-C, a crash or a power cut the same
+command goes on, and ends with the same bytes. Ctrl-C seals what is done first;
+a second one does not wait.
 
 Examples:
   stillflow run quickstart
-  stillflow run minitron-tiny --set teacher.model=<directory> --set data.corpus.path='corpus/*.jsonl'
+  stillflow run minitron-tiny --set teacher.model=DIR --set data.corpus.path=TEXT
   stillflow run my-recipe.toml --dir runs/first -w 2
   stillflow run runs/first")]
 pub(super) struct Run {
@@ -49,7 +50,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub fn run(self) -> Result<(), Error> {
+    pub(super) fn run(self) -> Result<(), Error> {
         let is_run = Path::new(&self.recipe).join("recipe.toml").is_file();
         let recipe = Recipe::resolve(&self.recipe, &self.sets)?;
         let dir = self.dir.clone().unwrap_or_else(|| {

@@ -7,13 +7,17 @@ use datasets::store::{Checkpoints, digest_bytes};
 use serde::Serialize;
 
 use super::Format;
+use super::input::recipe_of;
 use crate::error::Error;
-use crate::recipe::Recipe;
 use crate::run::Seal;
 use crate::stages::{evaluate, steps_of};
 
 /// How far a run is, and what it found.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  stillflow show runs/quickstart
+  stillflow show runs/quickstart --format json")]
 pub(super) struct Show {
     /// A run directory
     run: PathBuf,
@@ -39,7 +43,7 @@ struct Stage {
 }
 
 impl Show {
-    pub fn run(self) -> Result<(), Error> {
+    pub(super) fn run(self) -> Result<(), Error> {
         let shown = look(&self.run)?;
         if self.format == Format::Json {
             super::print_json(&shown);
@@ -62,10 +66,9 @@ impl Show {
 }
 
 fn look(run: &Path) -> Result<Shown, Error> {
-    let file = run.join("recipe.toml");
+    let (file, recipe) = recipe_of(run)?;
     let text = std::fs::read(&file).map_err(Error::io(&file, "read"))?;
     let digest = digest_bytes(&text);
-    let recipe = Recipe::resolve(&file.to_string_lossy(), &[])?;
     let mut stages = Vec::new();
     for (name, steps) in steps_of(&recipe) {
         let is_finished = Seal::read(&run.join("stages").join(format!("{name}.json")), digest).is_some();

@@ -246,8 +246,23 @@ impl ModelConfig {
     ///
     /// # Errors
     ///
-    /// If the query heads do not divide among the key-value heads, or `head_dim` is odd.
+    /// If the query heads do not divide among the key-value heads, `head_dim` is odd, or a size is larger than any
+    /// model's: what is computed of them stays within 64 bits.
     pub fn check(&self) -> Result<(), ConfigError> {
+        for (key, size, bits) in [
+            ("hidden_size", self.hidden_size, 20),
+            ("intermediate_size", self.intermediate_size, 20),
+            ("num_attention_heads", self.num_attention_heads, 14),
+            ("num_key_value_heads", self.num_key_value_heads, 14),
+            ("head_dim", self.head_dim, 14),
+            ("num_hidden_layers", self.num_hidden_layers, 14),
+            ("vocab_size", self.vocab_size, 28),
+        ] {
+            if size >> bits > 0 {
+                let (expected, found) = (format!("less than {}", 1_u64 << bits), size.to_string());
+                return Err(ConfigError::Unexpected { key, expected, found });
+            }
+        }
         if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
             return Err(ConfigError::Indivisible {
                 rule: "each key-value head serves the same number of query heads",
@@ -390,6 +405,15 @@ mod tests {
         value["model_type"] = json!("gemma2");
         let error = ModelConfig::from_json(value.as_object().unwrap()).unwrap_err();
         assert_eq!(error.to_string(), "`model_type`: expected `llama` or `mistral`, found `\"gemma2\"`");
+    }
+
+    #[test]
+    fn an_absurd_size_is_refused_before_anything_is_computed_of_it() {
+        let mut value = llama_8b();
+        value["num_hidden_layers"] = json!(u64::MAX / 2);
+        let error = ModelConfig::from_json(value.as_object().unwrap()).unwrap_err();
+        let said = format!("`num_hidden_layers`: expected less than 16384, found `{}`", u64::MAX / 2);
+        assert_eq!(error.to_string(), said);
     }
 
     #[test]

@@ -8,9 +8,8 @@
 //! - a neuron scores `√S[c]` at the input of its layer's `down_proj`, after the gate;
 //! - a head scores `√(Σ_{c in head} S[c])` at the input of its layer's `o_proj`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use datasets::store::Written;
 use datasets::table::TableError;
 use datasets::table::{Column, Table};
 use kernels::importance::squared_mean_abs;
@@ -147,88 +146,6 @@ impl Importance {
         }
         Ok(())
     }
-}
-
-/// The sums as a table, and back, bit for bit: `site`, `layer`, `index`, `sum`, and `samples` in every row.
-impl Importance {
-    fn sites(&self) -> [(&'static str, &Vec<Vec<f64>>); 4] {
-        [
-            ("input_norm", &self.input_norm),
-            ("post_attention_norm", &self.post_attention_norm),
-            ("heads", &self.heads),
-            ("neurons", &self.neurons),
-        ]
-    }
-
-    /// Writes the sums.
-    ///
-    /// # Errors
-    ///
-    /// If the file cannot be made durable.
-    pub fn write(&self, path: &Path) -> Result<Written, TableError> {
-        let (mut site, mut layer, mut index, mut sum) = (vec![], vec![], vec![], vec![]);
-        for (name, sums) in self.sites() {
-            for (l, i, value) in
-                sums.iter().enumerate().flat_map(|(l, row)| row.iter().enumerate().map(move |(i, v)| (l, i, *v)))
-            {
-                site.push(name.to_owned());
-                layer.push(l as u64);
-                index.push(i as u64);
-                sum.push(value);
-            }
-        }
-        let samples = vec![self.samples; sum.len()];
-        Table::new([
-            ("site", Column::Text(site)),
-            ("layer", Column::U64(layer)),
-            ("index", Column::U64(index)),
-            ("sum", Column::F64(sum)),
-            ("samples", Column::U64(samples)),
-        ])
-        .write(path)
-    }
-
-    /// The sums of a model of this shape.
-    ///
-    /// # Errors
-    ///
-    /// [`ImportanceError`] if the file cannot be read, or is another model's.
-    pub fn read(path: &Path, config: &ModelConfig) -> Result<Self, ImportanceError> {
-        let table = Table::read(path)?;
-        let mut sums = Self::zeros(config);
-        let expected: usize = sums.sites().iter().flat_map(|(_, rows)| rows.iter()).map(Vec::len).sum();
-        let (Some(Column::F64(values)), Some(Column::U64(samples))) = (table.column("sum"), table.column("samples"))
-        else {
-            return Err(ImportanceError::Other { path: path.to_owned(), expected, found: 0 });
-        };
-        if values.len() != expected {
-            return Err(ImportanceError::Other { path: path.to_owned(), expected, found: values.len() });
-        }
-        sums.samples = samples.first().copied().unwrap_or(0);
-        let mut values = values.iter();
-        for site in [&mut sums.input_norm, &mut sums.post_attention_norm, &mut sums.heads, &mut sums.neurons] {
-            site.iter_mut().flatten().zip(&mut values).for_each(|(sum, value)| *sum = *value);
-        }
-        Ok(sums)
-    }
-}
-
-/// What can be wrong with written sums.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportanceError {
-    /// The file cannot be read.
-    #[error(transparent)]
-    Table(#[from] TableError),
-    /// They are not those of this model.
-    #[error("`{}` holds {found} sums, this model has {expected}", path.display())]
-    Other {
-        /// The file.
-        path: PathBuf,
-        /// By the model.
-        expected: usize,
-        /// In the file.
-        found: usize,
-    },
 }
 
 fn score_table(scores: &[Vec<f64>]) -> Table {

@@ -82,6 +82,22 @@ impl RunDirectory {
         Seal::read(&self.seal_path(stage), self.digest)
     }
 
+    /// Whether a stage is finished, and what it left at `steps` is still whole, as long as a later stage needs it:
+    /// one that is sealed and whose last checkpoint was damaged since goes on from the checkpoint before.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the checkpoints cannot be listed.
+    pub fn is_done(&self, stage: &str, steps: u64) -> Result<bool, Error> {
+        if self.seal(stage).is_none() {
+            return Ok(false);
+        }
+        if ["evaluate", "export"].iter().all(|last| self.seal(last).is_some()) {
+            return Ok(true);
+        }
+        let checkpoints = Checkpoints::open(&self.path.join("checkpoints").join(stage), self.digest)?;
+        Ok(checkpoints.newest()?.checkpoint.is_some_and(|newest| newest.step >= steps))
+    }
+
     /// Seals a stage.
     ///
     /// # Errors
@@ -125,6 +141,9 @@ impl RunDirectory {
 fn refuse_foreign(path: &Path) -> Result<(), Error> {
     if !path.exists() {
         return Ok(());
+    }
+    if !path.is_dir() {
+        return Err(Error::NoRun { path: path.to_owned() });
     }
     for entry in std::fs::read_dir(path).map_err(Error::io(path, "list"))? {
         let name = entry.map_err(Error::io(path, "list"))?.file_name();

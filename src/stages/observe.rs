@@ -33,14 +33,14 @@ const SUMS: &str = "importance.parquet";
 /// [`Error::Importance`] if a sum is not finite; see [`Error`].
 pub fn observe(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
     let Some(prune) = &ctx.run.recipe.prune else { return Ok(()) };
-    if ctx.run.seal(STAGE).is_some() {
+    let (batch, end) = (prune.calibration_batch, prune.calibration_sequences);
+    let steps = end.div_ceil(batch * u64::from(SHARDS));
+    if ctx.run.is_done(STAGE, steps)? {
         return Ok(());
     }
     let teacher = models::teacher(ctx, data)?;
     ctx.run.recipe.student_config(&teacher.config)?;
     let config = teacher.config.clone();
-    let (batch, end) = (prune.calibration_batch, prune.calibration_sequences);
-    let steps = end.div_ceil(batch * u64::from(SHARDS));
     ctx.progress.begin(STAGE, "steps", 0, steps);
     let sequences = Arc::clone(&data.train);
     let feed = move |_| Feeding { sequences: Arc::clone(&sequences), batch, end };

@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 use memmap2::Mmap;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde_json::{Map, Value};
 
 use super::error::WeightsError;
 use super::map::map;
 use crate::model::ModelConfig;
+
+/// Longer headers are refused by the format; what looks like one is another kind of file.
+const MAX_HEADER_BYTES: u64 = 100_000_000;
 
 /// An opened model directory; its shards are mapped, and nothing is copied until a tensor is asked for.
 #[derive(Debug)]
@@ -52,6 +55,25 @@ pub fn read_config(dir: &Path) -> Result<(ModelConfig, Option<String>), WeightsE
     Ok((config, dtype.and_then(Value::as_str).map(str::to_owned)))
 }
 
+/// What is wrong with a shard that does not parse. Most often the end is missing, which has numbers to show.
+fn damaged(path: &Path, bytes: &[u8], source: SafeTensorError) -> WeightsError {
+    let (path, found) = (path.to_owned(), bytes.len() as u64);
+    match length_by_header(bytes) {
+        Some(expected) if expected > found => WeightsError::CutShort { path, expected, found },
+        _ => WeightsError::Damaged { path, source },
+    }
+}
+
+/// The length of a safetensors file by its header, or of the header, if that is cut.
+fn length_by_header(bytes: &[u8]) -> Option<u64> {
+    let header = u64::from_le_bytes(*bytes.first_chunk::<8>()?);
+    let begin = header.checked_add(8).filter(|_| header <= MAX_HEADER_BYTES)?;
+    let Some(text) = bytes.get(8..usize::try_from(begin).ok()?) else { return Some(begin) };
+    let tensors: Map<String, Value> = serde_json::from_slice(text).ok()?;
+    let ends = tensors.values().filter_map(|tensor| tensor.get("data_offsets")?.get(1)?.as_u64());
+    begin.checked_add(ends.max()?)
+}
+
 impl ModelDirectory {
     /// Opens a directory, and checks that its shards are there and whole.
     ///
@@ -82,8 +104,7 @@ impl ModelDirectory {
                 return Err(WeightsError::NoShard { path });
             }
             let mapped = map(&path).map_err(|source| WeightsError::Io { path: path.clone(), source })?;
-            let file = SafeTensors::deserialize(&mapped)
-                .map_err(|source| WeightsError::Damaged { path: path.clone(), source })?;
+            let file = SafeTensors::deserialize(&mapped).map_err(|source| damaged(&path, &mapped, source))?;
             for name in file.names() {
                 tensors.insert(name.to_owned(), shards.len());
             }
@@ -109,9 +130,8 @@ impl ModelDirectory {
             return Err(WeightsError::NoTensor { path: self.path.clone(), name: name.to_owned() });
         };
         let (path, mapped) = &self.shards[shard];
-        let damaged = |source| WeightsError::Damaged { path: path.clone(), source };
-        let file = SafeTensors::deserialize(mapped).map_err(damaged)?;
-        let view = file.tensor(name).map_err(damaged)?;
+        let file = SafeTensors::deserialize(mapped).map_err(|source| damaged(path, mapped, source))?;
+        let view = file.tensor(name).map_err(|source| damaged(path, mapped, source))?;
         if view.shape() != expected {
             return Err(WeightsError::Shape {
                 path: path.clone(),

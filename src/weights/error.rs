@@ -54,8 +54,18 @@ pub enum WeightsError {
         #[source]
         source: ConfigError,
     },
-    /// A shard does not parse: cut short, or damaged.
-    #[error("`{}` is damaged: {source}", path.display())]
+    /// A shard is shorter than its header says.
+    #[error("`{}` ended early: expected {expected} bytes, found {found}", path.display())]
+    CutShort {
+        /// The shard.
+        path: PathBuf,
+        /// By its header.
+        expected: u64,
+        /// On disk.
+        found: u64,
+    },
+    /// A shard does not parse.
+    #[error("`{}` is not a whole safetensors file", path.display())]
     Damaged {
         /// The shard.
         path: PathBuf,

@@ -64,7 +64,7 @@ pub(super) fn find(pattern: &str, format: Format) -> Result<Vec<Found>, TextErro
         let expected = if path.is_dir() {
             extensions(format).join(", ")
         } else {
-            "a file".to_owned()
+            "a file, a folder or a glob".to_owned()
         };
         return Err(TextError::NoFiles {
             pattern: pattern.to_owned(),

@@ -165,7 +165,10 @@ fn host(
 }
 
 /// The same as tensor operations, for devices whose memory is not ours.
-#[expect(clippy::cast_sign_loss, reason = "a count")]
+///
+/// A row's numbers are summed on the host, in f64 and in their order: the sum of a whole tensor is a race of
+/// atomic additions on a GPU, and a run would not give the same bits twice.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
 fn tensors(
     student: Tensor<2>,
     teacher: Option<Tensor<2>>,
@@ -178,22 +181,20 @@ fn tensors(
     let ([tokens, vocab], device): (_, Device) = (student.dims(), student.device());
     let dtype = student.dtype();
     let z = student.cast(F32);
-    let total = |x: Tensor<2>| f64::from(x.sum().into_scalar::<f32>());
     let log_q = log_softmax(z.clone(), 1);
-    let at_label = labels.clone().unsqueeze_dim::<2>(1);
-    let mut sums = LossSums { tokens: tokens as u64, ..LossSums::default() };
-    sums.cross_entropy = -total(log_q.clone().gather(1, at_label.clone()));
+    let at_label = labels.unsqueeze_dim::<2>(1);
+    let mut columns = vec![log_q.clone().gather(1, at_label.clone()).neg()];
     let mut gradient = Tensor::<2>::zeros([tokens, vocab], &device);
     if let Some(t) = teacher {
         let t = t.cast(F32);
-        let same = z.clone().argmax(1).equal(t.clone().argmax(1)).int();
-        sums.agreed = same.sum().into_scalar::<i64>() as u64;
+        let same = z.clone().argmax(1).equal(t.clone().argmax(1));
         let log_p_plain = log_softmax(t.clone(), 1);
-        sums.teacher_cross_entropy = -total(log_p_plain.gather(1, at_label.clone()));
         let log_p = log_softmax(t / o.temperature, 1);
         let log_q_tau = log_softmax(z / o.temperature, 1);
         let p = log_p.clone().exp();
-        sums.forward_kl = total(p.clone() * (log_p - log_q_tau.clone()));
+        columns.push((p.clone() * (log_p - log_q_tau.clone())).sum_dim(1));
+        columns.push(same.float().cast(F32));
+        columns.push(log_p_plain.gather(1, at_label.clone()).neg());
         gradient = (log_q_tau.exp() - p) * (o.forward_kl * o.temperature);
     }
     let gradient = scale.map(|scale| {
@@ -201,7 +202,14 @@ fn tensors(
         let ce = (log_q.exp() - one_hot.float().cast(F32)) * o.cross_entropy;
         ((gradient + ce) * scale).cast(dtype)
     });
-    (sums, gradient)
+    let width = columns.len();
+    let mut totals = [0.0; 4];
+    for row in take(Tensor::cat(columns, 1)).chunks(width) {
+        totals.iter_mut().zip(row).for_each(|(total, value)| *total += f64::from(*value));
+    }
+    let [cross_entropy, forward_kl, agreed, teacher_cross_entropy] = totals;
+    let (tokens, agreed) = (tokens as u64, agreed as u64);
+    (LossSums { tokens, cross_entropy, forward_kl, agreed, teacher_cross_entropy }, gradient)
 }
 
 #[cfg(test)]

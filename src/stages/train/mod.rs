@@ -59,7 +59,7 @@ pub fn pretrain(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
 /// See [`Error`].
 pub fn distil(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
     let Some(train) = &ctx.run.recipe.distil else { return Ok(()) };
-    if ctx.run.seal("distil").is_some() {
+    if ctx.run.is_done("distil", train.steps_for(ctx.run.recipe.tokens.seq_tokens))? {
         return Ok(());
     }
     let teacher = models::teacher(ctx, data)?;
@@ -115,12 +115,12 @@ impl Run<'_> {
         begin: impl FnOnce() -> Result<Decoder, Error>,
     ) -> Result<(), Error> {
         let (stage, train) = (self.stage, self.train);
-        if ctx.run.seal(stage).is_some() {
+        let seq_tokens = ctx.run.recipe.tokens.seq_tokens;
+        if ctx.run.is_done(stage, train.steps_for(seq_tokens))? {
             return Ok(());
         }
         let (checkpoints, newest) = ctx.run.checkpoints(stage)?;
         let checkpoints = Arc::new(checkpoints);
-        let seq_tokens = ctx.run.recipe.tokens.seq_tokens;
         let span = Span {
             resume: newest.as_ref().map_or(0, |checkpoint| checkpoint.step),
             end: train.steps_for(seq_tokens),
