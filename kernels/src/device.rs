@@ -84,11 +84,25 @@ pub struct Chosen {
     pub reason: String,
 }
 
+/// All threads share one queue of a GPU, before anybody has one.
+///
+/// By default each thread has its own, and whoever reads a tensor waits for the thread that made its buffer, not
+/// for the one that last wrote to it. The learner updates weights in place, in buffers that another thread made:
+/// a third that wrote a checkpoint, or judged, could read what they were a step before.
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+fn share_one_queue() {
+    use cubecl_environment::stream::{StreamPolicy, set_policy};
+    set_policy(StreamPolicy::Single);
+}
+
 /// The CUDA devices; none if no driver can be loaded.
 #[must_use]
 pub fn cuda_devices() -> Vec<Device> {
     #[cfg(feature = "cuda")]
-    return Device::enumerate(DeviceType::Cuda).into_vec();
+    {
+        share_one_queue();
+        Device::enumerate(DeviceType::Cuda).into_vec()
+    }
     #[cfg(not(feature = "cuda"))]
     Vec::new()
 }
@@ -97,7 +111,10 @@ pub fn cuda_devices() -> Vec<Device> {
 #[must_use]
 pub fn wgpu_devices() -> Vec<Device> {
     #[cfg(feature = "wgpu")]
-    return Device::enumerate(DeviceType::Wgpu).into_vec();
+    {
+        share_one_queue();
+        Device::enumerate(DeviceType::Wgpu).into_vec()
+    }
     #[cfg(not(feature = "wgpu"))]
     Vec::new()
 }

@@ -26,7 +26,7 @@ pub(super) struct Generate {
     #[arg(long, default_value_t = 128)]
     max_new_tokens: usize,
     /// 0 takes the likeliest token each time
-    #[arg(long, default_value_t = 0.0, value_parser = temperature)]
+    #[arg(long, default_value_t = 0.0, value_parser = temperature, allow_negative_numbers = true)]
     temperature: f64,
     /// Of the draws
     #[arg(long, default_value_t = 1)]

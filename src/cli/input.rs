@@ -24,7 +24,7 @@ use crate::weights::{ModelDirectory, load};
 pub(super) struct DeviceArgs {
     /// auto, cuda[:n], wgpu[:n] or cpu; auto is CUDA where there is a driver, else a GPU through wgpu, else the CPU
     #[arg(long, default_value = "auto", value_parser = choice, value_name = "DEVICE")]
-    pub device: Choice,
+    pub(super) device: Choice,
 }
 
 fn choice(text: &str) -> Result<Choice, DeviceError> {
@@ -71,22 +71,22 @@ pub(super) fn recipe_of(run: &Path) -> Result<(PathBuf, Recipe), Error> {
 pub(super) struct TextArgs {
     /// Text: a file, a folder or a glob of .txt, .jsonl or .parquet
     #[arg(long, value_name = "PATH")]
-    pub data: String,
+    pub(super) data: String,
     /// The JSON field or Parquet column that holds the text
     #[arg(long, default_value = "text")]
-    pub field: String,
+    pub(super) field: String,
     /// What ends a document in plain text: blank_line, line, file, or a delimiter such as <|endoftext|>
     #[arg(long, default_value = "blank_line")]
-    pub split: String,
+    pub(super) split: String,
     /// Tokens of one sequence
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
-    pub seq_tokens: u32,
+    pub(super) seq_tokens: u32,
     /// Score the first sequences only
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
-    pub sequences: Option<u64>,
+    pub(super) sequences: Option<u64>,
     /// Sequences of one forward pass
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
-    pub batch: u64,
+    pub(super) batch: u64,
 }
 
 impl TextArgs {

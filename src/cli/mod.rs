@@ -1,4 +1,5 @@
 //! The command line: one file a verb, no logic. stdout is data, stderr is for people.
+#![expect(clippy::print_stderr, clippy::exit, reason = "a command line speaks to people, and ends")]
 
 mod check;
 mod clean;

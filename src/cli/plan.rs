@@ -23,7 +23,7 @@ pub(super) struct Plan {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
     /// 10^12 FLOPs a second that one device achieves on such models
-    #[arg(long, default_value_t = DEFAULT_TFLOPS, value_parser = positive)]
+    #[arg(long, default_value_t = DEFAULT_TFLOPS, value_parser = positive, allow_negative_numbers = true)]
     tflops: f64,
     /// Devices that share the work evenly
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]

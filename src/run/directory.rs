@@ -130,9 +130,6 @@ impl RunDirectory {
             let fields = json!({"stage": stage, "checkpoint": path.display().to_string(), "reason": error.to_string()});
             self.events.push("passed over", fields);
         }
-        if let Some(checkpoint) = &found.checkpoint {
-            self.events.push("goes on", json!({"stage": stage, "step": checkpoint.step}));
-        }
         Ok((checkpoints, found.checkpoint))
     }
 }

@@ -59,13 +59,13 @@ pub fn evaluate(ctx: &Arc<Context>, data: &Data) -> Result<Evaluated, Error> {
         .collect();
     let decoders: Vec<Decoder> = named.iter().map(|(.., decoder)| decoder.clone()).collect();
     let (count, steps) = (decoders.len(), data.held_out.num_batches());
-    ctx.progress.begin(STAGE, "batches", 0, steps);
     let held_out = data.held_out.clone();
     let feed = move |_| Feeding { held_out: held_out.clone() };
     let work = move |_| Judging { models: decoders.clone() };
     let (shared, rates) = (Arc::clone(ctx), Arc::new(std::sync::Mutex::new(vec![(0, 0.0); count])));
     let clock = Arc::clone(&rates);
     let fold = move |checkpoint: Option<&Checkpoint>, checkpoints| {
+        shared.progress.begin(STAGE, "batches", checkpoint.map_or(0, |checkpoint| checkpoint.step), steps);
         let sums = match checkpoint {
             Some(checkpoint) => read_sums(&checkpoint.dir.join(SUMS), count)?,
             None => vec![LossSums::default(); count],

@@ -41,13 +41,13 @@ pub fn observe(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
     let teacher = models::teacher(ctx, data)?;
     ctx.run.recipe.student_config(&teacher.config)?;
     let config = teacher.config.clone();
-    ctx.progress.begin(STAGE, "steps", 0, steps);
     let sequences = Arc::clone(&data.train);
     let feed = move |_| Feeding { sequences: Arc::clone(&sequences), batch, end };
     let observer = in_working_type(ctx, &teacher);
     let work = move |_| Observing { teacher: observer.clone() };
     let shared = Arc::clone(ctx);
     let fold = move |checkpoint: Option<&Checkpoint>, checkpoints| {
+        shared.progress.begin(STAGE, "steps", checkpoint.map_or(0, |checkpoint| checkpoint.step), steps);
         let sums = match checkpoint {
             Some(checkpoint) => read(&checkpoint.dir, &config)?,
             None => Importance::zeros(&config),

@@ -6,6 +6,7 @@ use dataflows::graphs::{Pass, pass};
 use dataflows::roles::{Feed, Fold, Work};
 use dataflows::{Outcome, Shape, Span, Stop};
 use datasets::store::{Checkpoint, Checkpoints};
+use serde_json::json;
 
 use super::commit::Committing;
 use super::context::Context;
@@ -51,6 +52,9 @@ where
     let checkpoints = Arc::new(checkpoints);
     let resume = newest.as_ref().map_or(0, |checkpoint| checkpoint.step);
     if resume < steps {
+        if resume > 0 {
+            ctx.run.events.push("goes on", json!({"stage": stage, "step": resume}));
+        }
         let fold = fold(newest.as_ref(), Arc::clone(&checkpoints))?;
         let commit = Committing {
             ctx: Arc::clone(ctx),

@@ -20,6 +20,7 @@ use dataflows::graphs::{Distil, distil as run_graph};
 use dataflows::{Outcome, Shape, Span};
 use kernels::DType;
 use kernels::loss::Objective;
+use serde_json::json;
 
 use super::commit::Committing;
 use super::context::Context;
@@ -132,6 +133,9 @@ impl Run<'_> {
             publish(checkpoint, &metrics, span)?;
         }
         if span.resume < span.end {
+            if span.resume > 0 {
+                ctx.run.events.push("goes on", json!({"stage": stage, "step": span.resume}));
+            }
             let settings = self.settings(seq_tokens);
             let state = newest.as_ref().and_then(|checkpoint| checkpoint.part(STATE));
             let trainer = match state {
@@ -173,7 +177,7 @@ impl Run<'_> {
                 return Err(Error::Stopped { path, stage, step: step.0, steps: span.end });
             }
         }
-        ctx.run.write_seal(stage, serde_json::json!({"steps": span.end}))?;
+        ctx.run.write_seal(stage, json!({"steps": span.end}))?;
         Ok(())
     }
 

@@ -10,7 +10,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use dataflows::roles::{Record, Staging, Waits};
 use dataflows::{Failure, Span, Step};
@@ -42,7 +41,6 @@ pub struct Recording {
     rows: Rows,
     timing: Vec<[f64; 4]>,
     timing_from: u64,
-    begun: Instant,
     last: Option<LossSums>,
 }
 
@@ -110,7 +108,6 @@ impl Recording {
             rows,
             timing: Vec::new(),
             timing_from: span.resume,
-            begun: Instant::now(),
             last: None,
         })
     }
@@ -160,7 +157,6 @@ impl Record for Recording {
         let name = format!("steps-{:08}-{incarnation}.parquet", self.timing_from);
         self.timing_from = step.0;
         let (checkpoints, has_teacher) = (Arc::clone(&self.checkpoints), self.has_teacher);
-        let _ = self.begun;
         Box::new(move || {
             let write = || -> Result<_, Error> {
                 datasets::store::create_dir_all(&dir)?;
