@@ -11,6 +11,7 @@ pub mod generate;
 pub mod layer;
 pub mod linear;
 pub mod parameters;
+mod tensors;
 pub mod rope;
 
 pub use config::ModelConfig;

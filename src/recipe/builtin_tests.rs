@@ -126,7 +126,7 @@ fn a_set_replaces_what_it_excludes() {
     let recipe = Recipe::resolve("quickstart", &["teacher.model=here".into()]).unwrap();
     assert!(recipe.pretrain.is_none());
     let recipe = Recipe::resolve("quickstart", &["distil.tokens=1M".into()]).unwrap();
-    assert_eq!(recipe.distil.unwrap().steps_for(128), 489);
+    assert_eq!(recipe.distil.unwrap().steps_for(128), 977);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::recipe::Recipe;
 
 /// The recipe with each of its paths made absolute, without looking at what is there.
-pub fn with_absolute_paths(mut recipe: Recipe) -> Recipe {
+pub(super) fn with_absolute_paths(mut recipe: Recipe) -> Recipe {
     let absolute = |path: &mut Option<String>| {
         if let Some(path) = path {
             let whole = std::path::absolute(&*path).unwrap_or_else(|_| PathBuf::from(&*path));

@@ -58,6 +58,9 @@ impl Origin {
     }
 }
 
+/// Files that decide what a run makes, beside the tensors.
+const READ: [&str; 4] = ["config.json", "model.safetensors.index.json", "tokenizer.json", "tokenizer_config.json"];
+
 /// Adds the digests of the files in `dir` that a model or a tokenizer is read from.
 ///
 /// # Errors
@@ -72,8 +75,8 @@ pub(super) fn digest_inputs(path: &Path, inputs: &mut BTreeMap<String, Digest>) 
         files.push(path.to_owned());
     }
     for file in files {
-        let is_read = |e: &std::ffi::OsStr| e == "safetensors" || e == "json";
-        if file.is_file() && file.extension().is_some_and(is_read) {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        if file.is_file() && (READ.contains(&&*name) || name.ends_with(".safetensors")) {
             let digest = digest_file(&file)?;
             inputs.insert(file.display().to_string(), digest);
         }

@@ -1,5 +1,6 @@
 //! What every stage has at hand.
 
+use std::fmt;
 use std::sync::Arc;
 
 use dataflows::{Failure, Halt, Stop};
@@ -8,6 +9,32 @@ use serde_json::json;
 
 use crate::error::explain;
 use crate::run::{Progress, RunDirectory};
+
+/// A stage of the run, and the operator of its graph that could not go on.
+#[derive(Debug)]
+struct Failed {
+    stage: &'static str,
+    failure: Failure,
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stage `{}` failed in `{}`", self.stage, self.failure.stage)?;
+        if let Some(step) = self.failure.step {
+            write!(f, " at step {step}")?;
+        }
+        if let Some(shard) = self.failure.shard {
+            write!(f, ", shard {shard}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Failed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.failure.cause)
+    }
+}
 
 /// What every stage has at hand.
 pub struct Context {
@@ -27,11 +54,12 @@ pub struct Context {
 
 impl Context {
     /// What ends the process where a graph cannot go on: it is reported, noted, and nothing is sealed any more.
-    pub fn halt(self: &Arc<Self>) -> Halt {
+    pub fn halt(self: &Arc<Self>, stage: &'static str) -> Halt {
         let ctx = Arc::clone(self);
         Arc::new(move |failure: Failure| {
-            let text = explain(&failure);
-            let fields = json!({"stage": failure.stage, "step": failure.step, "shard": failure.shard, "reason": text});
+            let (operator, step, shard) = (failure.stage.clone(), failure.step, failure.shard);
+            let text = explain(&Failed { stage, failure });
+            let fields = json!({"stage": stage, "operator": operator, "step": step, "shard": shard, "reason": text});
             ctx.run.events.push("failed", fields);
             ctx.progress.end(" (failed)");
             eprintln!("{text}");

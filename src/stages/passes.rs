@@ -65,7 +65,7 @@ where
         };
         let span = Span { resume, end: steps, every };
         let shape = Shape { workers: ctx.workers, shards, window: WINDOW, uncommitted: every.max(1), span };
-        match pass(&shape, Pass { feed, work, fold, commit }, stop, ctx.halt())? {
+        match pass(&shape, Pass { feed, work, fold, commit }, stop, ctx.halt(stage))? {
             Outcome::Finished => {}
             Outcome::Stopped { step } => {
                 let path = ctx.run.path.clone();

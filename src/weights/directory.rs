@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 use memmap2::Mmap;
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde_json::{Map, Value};
 
@@ -75,7 +76,7 @@ fn length_by_header(bytes: &[u8]) -> Option<u64> {
 }
 
 impl ModelDirectory {
-    /// Opens a directory, and checks that its shards are there and whole.
+    /// Opens a directory, and checks that its shards are there and whole, and hold every tensor in its shape.
     ///
     /// # Errors
     ///
@@ -111,7 +112,19 @@ impl ModelDirectory {
             drop(file);
             shards.push((path, mapped));
         }
-        Ok(Self { path: dir.to_owned(), config, dtype, shards, tensors })
+        let directory = Self { path: dir.to_owned(), config, dtype, shards, tensors };
+        for (name, dims) in directory.config.tensors() {
+            directory.view(directory.stored_name(&name), &dims, |_| Ok(()))?;
+        }
+        Ok(directory)
+    }
+
+    /// The name that a tensor is stored under: a tied model may store its one matrix under either.
+    #[must_use]
+    pub fn stored_name<'a>(&self, name: &'a str) -> &'a str {
+        const EMBEDDING: &str = "model.embed_tokens.weight";
+        let is_head = name == EMBEDDING && self.config.tie_word_embeddings && !self.contains(EMBEDDING);
+        if is_head { "lm_head.weight" } else { name }
     }
 
     /// Whether a shard holds a tensor of this name.
@@ -126,6 +139,23 @@ impl ModelDirectory {
     ///
     /// If it is missing, or of another shape or type.
     pub fn read(&self, name: &str, expected: &[usize]) -> Result<Vec<f32>, WeightsError> {
+        self.view(name, expected, |view| {
+            let data = view.data();
+            Ok(match view.dtype() {
+                Dtype::F16 => data.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+                Dtype::BF16 => data.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+                _ => data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+            })
+        })
+    }
+
+    /// What `f` makes of a tensor of f32, f16 or bf16 in this shape.
+    fn view<T>(
+        &self,
+        name: &str,
+        expected: &[usize],
+        f: impl FnOnce(&TensorView<'_>) -> Result<T, WeightsError>,
+    ) -> Result<T, WeightsError> {
         let Some(&shard) = self.tensors.get(name) else {
             return Err(WeightsError::NoTensor { path: self.path.clone(), name: name.to_owned() });
         };
@@ -140,22 +170,10 @@ impl ModelDirectory {
                 found: view.shape().to_vec(),
             });
         }
-        let data = view.data();
-        match view.dtype() {
-            Dtype::F32 => {
-                Ok(data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
-            }
-            Dtype::F16 => {
-                Ok(data.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect())
-            }
-            Dtype::BF16 => {
-                Ok(data.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect())
-            }
-            other => Err(WeightsError::Type {
-                path: path.clone(),
-                name: name.to_owned(),
-                found: format!("{other:?}"),
-            }),
+        if !matches!(view.dtype(), Dtype::F32 | Dtype::F16 | Dtype::BF16) {
+            let found = format!("{:?}", view.dtype());
+            return Err(WeightsError::Type { path: path.clone(), name: name.to_owned(), found });
         }
+        f(&view)
     }
 }

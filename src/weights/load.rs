@@ -7,9 +7,6 @@ use super::directory::ModelDirectory;
 use super::error::WeightsError;
 use crate::model::{Decoder, Parameters, Weight};
 
-const EMBEDDING: &str = "model.embed_tokens.weight";
-const HEAD: &str = "lm_head.weight";
-
 /// Reads every tensor, in f32, then casts to `dtype`.
 ///
 /// A tied model may store its one matrix under either name. Tensors that the configuration does not call for
@@ -22,11 +19,7 @@ pub fn load(directory: &ModelDirectory, device: &Device, dtype: DType) -> Result
     let config = directory.config.clone();
     let empty = Parameters::zeros(&config, device);
     let mut read = |name: &str, weight: Weight| {
-        let stored = if name == EMBEDDING && !directory.contains(EMBEDDING) && config.tie_word_embeddings {
-            HEAD
-        } else {
-            name
-        };
+        let stored = directory.stored_name(name);
         let dims = weight.stored_dims();
         let values = directory.read(stored, &dims)?;
         Ok::<_, WeightsError>(match weight {

@@ -170,7 +170,7 @@ impl Run<'_> {
                 span,
             };
             ctx.progress.begin(stage, "steps", span.resume, span.end);
-            let outcome = run_graph(&shape, roles, &ctx.stop, ctx.halt())?;
+            let outcome = run_graph(&shape, roles, &ctx.stop, ctx.halt(stage))?;
             ctx.progress.end("");
             if let Outcome::Stopped { step } = outcome {
                 let path = ctx.run.path.clone();
