@@ -224,7 +224,7 @@ fn the_entropy_lies_well_below_that_of_single_words() {
 }
 
 #[test]
-fn its_tokenizer_has_one_token_a_word_and_loads_in_both_libraries() {
+fn its_tokenizer_has_one_token_a_word() {
     let grammar = grammar();
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("tokenizer.json"), grammar.tokenizer_json()).unwrap();
@@ -236,22 +236,12 @@ fn its_tokenizer_has_one_token_a_word_and_loads_in_both_libraries() {
     let tokenizer = Tokenizer::load(dir.path()).unwrap();
     assert_eq!((tokenizer.bos_id(), tokenizer.eos_id()), (Some(1), Some(2)));
     assert_eq!(tokenizer.vocab_size() as usize, grammar.vocabulary().len());
-    let released =
-        tokenizers_oracle::Tokenizer::from_file(dir.path().join("tokenizer.json")).unwrap();
     for index in 0..20 {
         let story = grammar.story(index);
         let ids = tokenizer.encode(&story.text).unwrap();
         assert_eq!(ids.len() + 1, story.num_tokens as usize);
         assert!(ids.iter().all(|id| *id > 2));
         assert_eq!(tokenizer.decode(&ids).unwrap(), story.text);
-        assert_eq!(
-            released
-                .encode(story.text.as_str(), false)
-                .unwrap()
-                .get_ids(),
-            ids
-        );
-        assert_eq!(released.decode(&ids, false).unwrap(), story.text);
     }
 }
 
