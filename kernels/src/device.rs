@@ -177,13 +177,21 @@ pub fn choose(choice: Choice) -> Result<Chosen, DeviceError> {
             if let Some(device) = cuda_devices().into_iter().next() {
                 return Ok(chosen(device, "cuda", 0, "a CUDA driver is here"));
             }
-            let adapters = wgpu_devices().into_iter().enumerate();
-            if let Some((n, device)) = adapters.into_iter().find(|(_, d)| !is_software(d)) {
+            let adapters = if may_have_gpu() { wgpu_devices() } else { Vec::new() };
+            let mut adapters = adapters.into_iter().enumerate();
+            if let Some((n, device)) = adapters.find(|(_, d)| !is_software(d)) {
                 return Ok(chosen(device, "wgpu", n, "no CUDA driver, but a GPU that wgpu reaches"));
             }
             Ok(cpu("no CUDA driver, and no GPU that wgpu reaches"))
         }
     }
+}
+
+/// Whether a GPU can be there at all: asking every driver takes a second, and some of them complain on stderr
+/// about a machine without a screen.
+fn may_have_gpu() -> bool {
+    let nodes = ["/dev/dri", "/dev/dxg", "/dev/nvidiactl"];
+    !cfg!(target_os = "linux") || nodes.iter().any(|node| std::path::Path::new(node).exists())
 }
 
 fn chosen(device: Device, kind: &str, n: usize, reason: &str) -> Chosen {

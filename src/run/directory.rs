@@ -82,6 +82,11 @@ impl RunDirectory {
         Seal::read(&self.seal_path(stage), self.digest)
     }
 
+    /// Whether no stage is left that needs what the others made.
+    pub fn is_over(&self) -> bool {
+        ["evaluate", "export"].iter().all(|last| self.seal(last).is_some())
+    }
+
     /// Whether a stage is finished, and what it left at `steps` is still whole, as long as a later stage needs it:
     /// one that is sealed and whose last checkpoint was damaged since goes on from the checkpoint before.
     ///
@@ -91,7 +96,7 @@ impl RunDirectory {
         if self.seal(stage).is_none() {
             return Ok(false);
         }
-        if ["evaluate", "export"].iter().all(|last| self.seal(last).is_some()) {
+        if self.is_over() {
             return Ok(true);
         }
         let checkpoints = Checkpoints::open(&self.path.join("checkpoints").join(stage), self.digest)?;

@@ -30,7 +30,7 @@ const SIGKILL: i32 = 9;
 /// How often a process is stopped in one trial, at most.
 const STOPS: u64 = 6;
 /// The durable file operations of the small run, about.
-const OPERATIONS: f64 = 1500.0;
+const OPERATIONS: f64 = 1200.0;
 
 /// How often the small run reaches a point, about: an n beyond it lets the run end, which is a trial too.
 fn turns(point: &str) -> u64 {
@@ -42,7 +42,9 @@ fn turns(point: &str) -> u64 {
 }
 
 fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().expect("a number"))
 }
 
 /// One trial: a run directory, what was done to it, and what is done next.
@@ -58,7 +60,13 @@ impl Trial {
     fn new(small: &Arc<Small>, seed: u64, index: u64) -> Self {
         let dir = small.path(&format!("trial-{index}"));
         let (random, small) = (stream(seed, "kill trials", 0, index), Arc::clone(small));
-        Self { small, dir, random, log: vec![], done: BTreeMap::new() }
+        Self {
+            small,
+            dir,
+            random,
+            log: vec![],
+            done: BTreeMap::new(),
+        }
     }
 
     fn below(&mut self, n: u64) -> u64 {
@@ -74,21 +82,34 @@ impl Trial {
     fn start(&mut self, environment: &[(&str, &str)]) -> Running {
         let workers = (1 + self.below(3)).to_string();
         let by_directory = self.below(2) == 1 && self.dir.join("recipe.toml").is_file();
-        self.log.push(format!("-w {workers} {environment:?}{}", if by_directory { " by directory" } else { "" }));
+        self.log.push(format!(
+            "-w {workers} {environment:?}{}",
+            if by_directory { " by directory" } else { "" }
+        ));
         let more = ["-w", &workers];
-        if by_directory { self.small.go_on(&self.dir, &more, environment) } else { self.small.start(&self.dir, &more, environment) }
+        if by_directory {
+            self.small.go_on(&self.dir, &more, environment)
+        } else {
+            self.small.start(&self.dir, &more, environment)
+        }
     }
 
     fn ended(&mut self, ended: &Ended, what: String) {
         self.log.push(format!("  {what}: {}", ended.status));
-        let name = if ended.status.success() { "ended before it could be stopped".to_owned() } else { what };
+        let name = if ended.status.success() {
+            "ended before it could be stopped".to_owned()
+        } else {
+            what
+        };
         *self.done.entry(name).or_default() += 1;
     }
 
     /// Aborts at `point`, for the n-th time with n up to `turns`; whether the run has ended instead.
     fn abort(&mut self, point: &str, turns: u64) -> bool {
         let n = 1 + self.below(turns);
-        let ended = self.start(&[("STILLFLOW_ABORT", &format!("{point}:{n}"))]).wait();
+        let ended = self
+            .start(&[("STILLFLOW_ABORT", &format!("{point}:{n}"))])
+            .wait();
         self.ended(&ended, format!("abort at {point}"));
         if !ended.status.success() {
             ended.assert_signal(SIGABRT);
@@ -122,7 +143,11 @@ impl Trial {
             running.interrupt();
         }
         let ended = running.wait();
-        let what = if twice.is_some() { "second interrupt" } else { "interrupt" };
+        let what = if twice.is_some() {
+            "second interrupt"
+        } else {
+            "interrupt"
+        };
         self.ended(&ended, what.to_owned());
         if ended.status.signal() == Some(SIGINT) {
             // It came before anyone listened, and then nothing has been said about it.
@@ -140,18 +165,29 @@ impl Trial {
     /// Takes the disk away at a random operation; whether the run has ended before.
     fn disk(&mut self) -> bool {
         // As many of the first ten as of the last thousand.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 1500")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "at most 1200"
+        )]
         let k = OPERATIONS.powf(uniform(&mut self.random)) as u64;
-        let ended = self.start(&[("STILLFLOW_FAIL_WRITE", &k.to_string())]).wait();
+        let ended = self
+            .start(&[("STILLFLOW_FAIL_WRITE", &k.to_string())])
+            .wait();
         self.ended(&ended, "full disk".to_owned());
         if !ended.status.success() {
             ended.assert_code(1);
             for text in ["error: ", "no storage space", "hint: make room"] {
                 ended.assert_says(text);
             }
-            let dir = self.dir.to_string_lossy();
+            // The directory that the run's own lies in is one of those that are synced.
+            let dir = self.dir.parent().unwrap().to_string_lossy();
             let names_it = |line: &str| line.contains("could not ") && line.contains(&*dir);
-            assert!(ended.stderr.lines().any(names_it), "it does not say what it could not do:\n{}", ended.stderr);
+            assert!(
+                ended.stderr.lines().any(names_it),
+                "it does not say what it could not do:\n{}",
+                ended.stderr
+            );
         }
         ended.status.success()
     }
@@ -213,8 +249,15 @@ fn a_run_that_is_stopped_anywhere_any_number_of_times_ends_with_the_same_bytes()
             *done.entry(what).or_default() += count;
         }
     }
-    println!("\n{} trials in {:.0?}, all with the bytes of the untouched run", trials.iter().sum::<u64>(), begun.elapsed());
-    for (what, count) in ["of aborts", "of kills", "of interrupts", "of full disks"].iter().zip(trials) {
+    println!(
+        "\n{} trials in {:.0?}, all with the bytes of the untouched run",
+        trials.iter().sum::<u64>(),
+        begun.elapsed()
+    );
+    for (what, count) in ["of aborts", "of kills", "of interrupts", "of full disks"]
+        .iter()
+        .zip(trials)
+    {
         println!("{count:>6} {what}");
     }
     println!("in them:");
@@ -226,7 +269,9 @@ fn a_run_that_is_stopped_anywhere_any_number_of_times_ends_with_the_same_bytes()
 
 /// A kind of trial, or a point, that has had no turn yet.
 fn missing(done: &BTreeMap<String, u64>) -> Option<String> {
-    let kinds = ["kill", "interrupt", "full disk"].map(str::to_owned).into_iter();
+    let kinds = ["kill", "interrupt", "full disk"]
+        .map(str::to_owned)
+        .into_iter();
     let mut all = kinds.chain(POINTS.iter().map(|point| format!("abort at {point}")));
     all.find(|what| !done.contains_key(what))
 }

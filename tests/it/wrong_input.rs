@@ -312,7 +312,7 @@ fn a_text_that_cannot_be_read_is_located_and_the_run_goes_on_when_it_can() {
     ] {
         place.write(name, bytes);
         let line = format!("run {FROM_TEACHER} --set data.corpus.path={name}");
-        place.stillflow(&line).refused(&format!("error: stage `feed` failed at step 0, shard 0\n  {expected}"));
+        place.stillflow(&line).refused(&format!("error: stage `prepare` failed in `feed` at step 0, shard 0\n  {expected}"));
         // Nothing was sealed, so the same command does it all once the text is whole.
         place.write("text.txt", &good);
         if name == "text.txt" {
@@ -369,7 +369,7 @@ fn a_parquet_file_that_is_damaged_or_of_other_columns_is_refused() {
     let nulls: ArrayRef = Arc::new(StringArray::from(vec![Some("w3"), Some("w4"), None]));
     place.write("text.parquet", parquet("text", nulls));
     place.stillflow(&line).refused(&format!(
-        "error: stage `feed` failed at step 0, shard 0\n  cause: column `text` of `DIR/text.parquet` is null in row 2\n\n\
+        "error: stage `prepare` failed in `feed` at step 0, shard 0\n  cause: column `text` of `DIR/text.parquet` is null in row 2\n\n\
          hint: leave out the rows that are null; {}",
         another.trim_start_matches("hint: ")
     ));
