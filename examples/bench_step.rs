@@ -36,7 +36,8 @@ fn main() {
     let tokens: Vec<Vec<u32>> = (0..BATCH)
         .map(|row| {
             let mut draws = datasets::random::stream(0, "bench", 0, row as u64);
-            let draw = |_| u32::try_from(datasets::random::below(&mut draws, VOCAB as u64)).unwrap_or(0);
+            let draw =
+                |_| u32::try_from(datasets::random::below(&mut draws, VOCAB as u64)).unwrap_or(0);
             (0..=SEQ).map(draw).collect()
         })
         .collect();
@@ -58,7 +59,9 @@ fn main() {
         let work = || {
             trainer.accumulate(&batch, None);
             step += 1;
-            trainer.update(step - 1).map_or(f64::NAN, |report| report.sums.cross_entropy / report.sums.tokens as f64)
+            trainer
+                .update(step - 1)
+                .map_or(f64::NAN, |report| report.sums.cross_entropy / report.sums.tokens as f64)
         };
         report.insert("train".into(), measure(repeats, work));
     }
@@ -68,7 +71,9 @@ fn main() {
         let work = || {
             trainer.accumulate(&batch, Some(&lesson(&teacher, &batch)));
             step += 1;
-            trainer.update(step - 1).map_or(f64::NAN, |report| report.sums.forward_kl / report.sums.tokens as f64)
+            trainer
+                .update(step - 1)
+                .map_or(f64::NAN, |report| report.sums.forward_kl / report.sums.tokens as f64)
         };
         report.insert("kd".into(), measure(repeats, work));
     }

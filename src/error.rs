@@ -115,7 +115,9 @@ pub enum Error {
         found: Digest,
     },
     /// A corpus in which there is nothing to train on, or nothing to evaluate on.
-    #[error("no document is {what}: {num_documents} documents, of which a share of {held_out} is held out")]
+    #[error(
+        "no document is {what}: {num_documents} documents, of which a share of {held_out} is held out"
+    )]
     NoDocuments {
         /// `left to train on` or `held out`.
         what: &'static str,
@@ -143,7 +145,9 @@ pub enum Error {
         found: u32,
     },
     /// Activations that are no numbers: nothing may be cut by them.
-    #[error("importance of layer {layer} at `{site}` is not finite: the teacher's activations overflow")]
+    #[error(
+        "importance of layer {layer} at `{site}` is not finite: the teacher's activations overflow"
+    )]
     Importance {
         /// The layer.
         layer: usize,
@@ -177,7 +181,9 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A run that was asked to stop, and has sealed what it had done.
-    #[error("stopped in stage `{stage}` at step {step} of {steps}; everything up to there is sealed")]
+    #[error(
+        "stopped in stage `{stage}` at step {step} of {steps}; everything up to there is sealed"
+    )]
     Stopped {
         /// The run directory.
         path: PathBuf,
@@ -212,7 +218,10 @@ fn content(digest: Digest) -> String {
 
 impl Error {
     /// What turns the operating system's error into ours.
-    pub fn io(path: impl Into<PathBuf>, operation: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+    pub fn io(
+        path: impl Into<PathBuf>,
+        operation: &'static str,
+    ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, operation, source }
     }

@@ -43,14 +43,8 @@ impl Course {
     /// The course that the span plans.
     pub fn new(span: Span) -> Self {
         // A span that ends before it resumes has no steps.
-        let span = Span {
-            end: span.end.max(span.resume),
-            ..span
-        };
-        Course {
-            span,
-            end: Arc::new(AtomicU64::new(span.end)),
-        }
+        let span = Span { end: span.end.max(span.resume), ..span };
+        Course { span, end: Arc::new(AtomicU64::new(span.end)) }
     }
 
     /// The first step.

@@ -54,24 +54,14 @@ impl<J: Send + 'static, R: Send + 'static> Device<J, R> {
                 idle = Instant::now();
             }
         };
-        let thread = match std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(serve)
-        {
+        let thread = match std::thread::Builder::new().name(name.to_owned()).spawn(serve) {
             Ok(thread) => Some(thread),
             Err(error) => {
-                halt(Failure {
-                    stage: name.to_owned(),
-                    ..Failure::of(error)
-                });
+                halt(Failure { stage: name.to_owned(), ..Failure::of(error) });
                 None
             }
         };
-        Device {
-            jobs: Some(jobs),
-            results,
-            thread,
-        }
+        Device { jobs: Some(jobs), results, thread }
     }
 
     /// Queues a job.

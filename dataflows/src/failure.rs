@@ -25,12 +25,7 @@ pub struct Failure {
 impl Failure {
     /// A failure of a place that is yet to be said, as in `.map_err(Failure::of)?`.
     pub fn of(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Failure {
-            stage: String::new(),
-            step: None,
-            shard: None,
-            cause: cause.into(),
-        }
+        Failure { stage: String::new(), step: None, shard: None, cause: cause.into() }
     }
 
     /// Says the stage and the step, where they are not said already.
@@ -93,15 +88,9 @@ mod tests {
 
     #[test]
     fn a_failure_says_where_and_leaves_the_cause_to_its_source() {
-        let at = At {
-            step: Step(3),
-            shard: 1,
-        };
+        let at = At { step: Step(3), shard: 1 };
         let failure = Failure::of("out of memory").at("teach", at);
-        assert_eq!(
-            failure.to_string(),
-            "stage `teach` failed at step 3, shard 1"
-        );
+        assert_eq!(failure.to_string(), "stage `teach` failed at step 3, shard 1");
         assert_eq!(failure.source().unwrap().to_string(), "out of memory");
         // What a role has said itself is kept.
         let failure = failure.in_step("graph", 9);
@@ -111,9 +100,7 @@ mod tests {
     #[test]
     fn what_fails_after_the_first_failure_does_not_halt_again() {
         let (send, halted) = std::sync::mpsc::channel();
-        let halt = once(Arc::new(move |failure: Failure| {
-            send.send(failure.stage).unwrap()
-        }));
+        let halt = once(Arc::new(move |failure: Failure| send.send(failure.stage).unwrap()));
         halt(Failure::of("out of memory").in_step("teach", 3));
         halt(Failure::of("no lesson").in_step("learn", 3));
         assert_eq!(halted.try_iter().collect::<Vec<_>>(), ["teach"]);

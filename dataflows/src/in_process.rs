@@ -23,16 +23,12 @@ pub struct InProcess<M>(pub M);
 
 impl<M> Serialize for InProcess<M> {
     fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-        Err(ser::Error::custom(
-            "a message that stays in its process was sent to another",
-        ))
+        Err(ser::Error::custom("a message that stays in its process was sent to another"))
     }
 }
 
 impl<'de, M> Deserialize<'de> for InProcess<M> {
     fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(de::Error::custom(
-            "a message that stays in its process was received from another",
-        ))
+        Err(de::Error::custom("a message that stays in its process was received from another"))
     }
 }

@@ -28,22 +28,14 @@ impl Order {
 
     /// The sample that comes `index`-th in an epoch.
     pub fn at(&self, epoch: u64, index: u64) -> u64 {
-        if self.shuffle {
-            random::permute(index, self.n, self.key(epoch))
-        } else {
-            index
-        }
+        if self.shuffle { random::permute(index, self.n, self.key(epoch)) } else { index }
     }
 
     /// The whole order of an epoch.
     pub fn epoch(&self, epoch: u64) -> impl Iterator<Item = u64> + use<> {
         let (order, key) = (*self, self.key(epoch));
         let at = move |i| {
-            if order.shuffle {
-                random::permute(i, order.n, key)
-            } else {
-                i
-            }
+            if order.shuffle { random::permute(i, order.n, key) } else { i }
         };
         (0..self.n).map(at)
     }
@@ -62,10 +54,7 @@ mod tests {
         let order = Order::new(1000, true, 3);
         let mut epochs: Vec<Vec<u64>> = (0..3).map(|epoch| order.epoch(epoch).collect()).collect();
         assert_ne!(epochs[0], epochs[1]);
-        assert_ne!(
-            epochs[0],
-            Order::new(1000, true, 4).epoch(0).collect::<Vec<_>>()
-        );
+        assert_ne!(epochs[0], Order::new(1000, true, 4).epoch(0).collect::<Vec<_>>());
         for (epoch, visited) in (0..).zip(&mut epochs) {
             let one_by_one: Vec<_> = (0..1000).map(|index| order.at(epoch, index)).collect();
             assert_eq!(*visited, one_by_one);

@@ -95,19 +95,9 @@ impl Sequences {
         let num_tokens = tokens.len() as u64 + around * (bounds.len() as u64 - 1);
         let need = (packing.seq_tokens as u64).saturating_add(1);
         if num_tokens < need {
-            return Err(PackError::TooShort {
-                have: num_tokens,
-                need,
-            });
+            return Err(PackError::TooShort { have: num_tokens, need });
         }
-        Ok(Self {
-            packing,
-            order,
-            tokens,
-            bounds,
-            num_tokens,
-            last: Mutex::new(None),
-        })
+        Ok(Self { packing, order, tokens, bounds, num_tokens, last: Mutex::new(None) })
     }
 
     /// How many sequences an epoch has: at least one.
@@ -149,10 +139,7 @@ impl Sequences {
             tokens.extend(whole.skip(skip).take(size + 1 - tokens.len()));
             (place, skip) = (place + 1, 0);
         }
-        Sequence {
-            tokens,
-            epoch: number,
-        }
+        Sequence { tokens, epoch: number }
     }
 
     fn epoch(&self, number: u64) -> Arc<Epoch> {
@@ -172,11 +159,7 @@ impl Sequences {
             starts.push(start);
             start += (self.bounds[sample + 1] - self.bounds[sample] + around) as u64;
         }
-        let epoch = Arc::new(Epoch {
-            number,
-            samples,
-            starts,
-        });
+        let epoch = Arc::new(Epoch { number, samples, starts });
         *last = Some(Arc::clone(&epoch));
         epoch
     }
@@ -199,12 +182,7 @@ mod tests {
                         next
                     })
                     .collect();
-                Sample {
-                    id: SampleId([0; 16]),
-                    source: "s".into(),
-                    tokens,
-                    num_bytes: 1,
-                }
+                Sample { id: SampleId([0; 16]), source: "s".into(), tokens, num_bytes: 1 }
             })
             .collect()
     }
@@ -241,30 +219,17 @@ mod tests {
             (3, Some(1), Some(2), true, 0),
         ] {
             let samples = samples(60, longest);
-            let packing = Packing {
-                seq_tokens,
-                bos,
-                eos,
-                shuffle,
-                seed: 9,
-            };
+            let packing = Packing { seq_tokens, bos, eos, shuffle, seed: 9 };
             let expected = plainly(&samples, &packing, 3);
             let sequences = Sequences::new(samples.clone(), packing.clone()).unwrap();
-            assert_eq!(
-                sequences.num_sequences() * 3,
-                expected.len() as u64,
-                "{packing:?}"
-            );
+            assert_eq!(sequences.num_sequences() * 3, expected.len() as u64, "{packing:?}");
             for (index, sequence) in (0..).zip(&expected) {
                 assert_eq!(sequences.get(index), *sequence, "{packing:?}, {index}");
             }
             let mut rng = stream(4, "ask", 0, 0);
             for _ in 0..200 {
                 let index = below(&mut rng, expected.len() as u64);
-                assert_eq!(
-                    sequences.get(index),
-                    expected[usize::try_from(index).unwrap()]
-                );
+                assert_eq!(sequences.get(index), expected[usize::try_from(index).unwrap()]);
             }
         }
     }
@@ -272,62 +237,27 @@ mod tests {
     #[test]
     fn no_token_is_lost_or_doubled_but_the_rest_of_the_epoch() {
         let samples = samples(100, 30);
-        let packing = Packing {
-            seq_tokens: 50,
-            bos: None,
-            eos: None,
-            shuffle: true,
-            seed: 1,
-        };
+        let packing = Packing { seq_tokens: 50, bos: None, eos: None, shuffle: true, seed: 1 };
         let sequences = Sequences::new(samples, packing).unwrap();
-        let all: Vec<_> = (0..sequences.num_sequences())
-            .map(|i| sequences.get(i).tokens)
-            .collect();
-        let mut inputs: Vec<u32> = all
-            .iter()
-            .flat_map(|tokens| tokens[..50].to_vec())
-            .collect();
+        let all: Vec<_> = (0..sequences.num_sequences()).map(|i| sequences.get(i).tokens).collect();
+        let mut inputs: Vec<u32> = all.iter().flat_map(|tokens| tokens[..50].to_vec()).collect();
         assert!(all.windows(2).all(|pair| pair[0][50] == pair[1][0]));
         inputs.sort_unstable();
         inputs.dedup();
-        assert_eq!(
-            inputs.len() as u64,
-            sequences.num_sequences() * 50,
-            "each token once"
-        );
+        assert_eq!(inputs.len() as u64, sequences.num_sequences() * 50, "each token once");
         assert!(sequences.num_tokens() - inputs.len() as u64 <= 50);
-        assert_ne!(
-            all[0],
-            sequences.get(sequences.num_sequences()).tokens,
-            "epochs differ"
-        );
+        assert_ne!(all[0], sequences.get(sequences.num_sequences()).tokens, "epochs differ");
     }
 
     #[test]
     fn a_corpus_shorter_than_a_sequence_is_an_error() {
-        let one = vec![Sample {
-            tokens: vec![5; 9],
-            ..samples(1, 0).remove(0)
-        }];
-        let packing = |seq_tokens| Packing {
-            seq_tokens,
-            bos: None,
-            eos: None,
-            shuffle: true,
-            seed: 1,
-        };
-        assert_eq!(
-            Sequences::new(one.clone(), packing(8))
-                .unwrap()
-                .num_sequences(),
-            1
-        );
+        let one = vec![Sample { tokens: vec![5; 9], ..samples(1, 0).remove(0) }];
+        let packing =
+            |seq_tokens| Packing { seq_tokens, bos: None, eos: None, shuffle: true, seed: 1 };
+        assert_eq!(Sequences::new(one.clone(), packing(8)).unwrap().num_sequences(), 1);
         let error = Sequences::new(one.clone(), packing(9)).unwrap_err();
         assert_eq!(error, PackError::TooShort { have: 9, need: 10 });
-        assert_eq!(
-            Sequences::new(one, packing(0)).unwrap_err(),
-            PackError::NoTokens
-        );
+        assert_eq!(Sequences::new(one, packing(0)).unwrap_err(), PackError::NoTokens);
         let error = Sequences::new(Vec::new(), packing(usize::MAX)).unwrap_err();
         assert!(matches!(error, PackError::TooShort { have: 0, .. }));
     }

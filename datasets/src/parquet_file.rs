@@ -72,12 +72,9 @@ pub(crate) fn guarded<T>(f: impl FnOnce() -> Result<T, ParquetFault>) -> Result<
     GUARDED.set(before);
     done.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
-        let message = text
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("no message");
-        Err(ParquetFault::Panicked {
-            message: message.to_owned(),
-        })
+        let message =
+            text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        Err(ParquetFault::Panicked { message: message.to_owned() })
     })
 }
 
@@ -93,13 +90,7 @@ pub(crate) fn metadata(file: &impl ChunkReader) -> Result<ArrowReaderMetadata, P
                 let bytes = file.len();
                 let whole = offset >= 4 && end >= offset && end.unsigned_abs() <= bytes;
                 if !whole {
-                    return Err(ParquetFault::Outside {
-                        row_group,
-                        column,
-                        offset,
-                        end,
-                        bytes,
-                    });
+                    return Err(ParquetFault::Outside { row_group, column, offset, end, bytes });
                 }
             }
         }

@@ -139,15 +139,8 @@ mod tests {
         // Neighbours and fixed points: about one each is expected of a random permutation.
         let images: Vec<_> = (0..10_000).map(|i| permute(i, 10_000, 7)).collect();
         let neighbours = images.windows(2).filter(|w| w[0] + 1 == w[1]).count();
-        let fixed = images
-            .iter()
-            .enumerate()
-            .filter(|(i, v)| *i as u64 == **v)
-            .count();
-        assert!(
-            neighbours < 8 && fixed < 8,
-            "{neighbours} neighbours, {fixed} fixed points"
-        );
+        let fixed = images.iter().enumerate().filter(|(i, v)| *i as u64 == **v).count();
+        assert!(neighbours < 8 && fixed < 8, "{neighbours} neighbours, {fixed} fixed points");
     }
 
     #[test]
@@ -183,10 +176,7 @@ mod tests {
         for _ in 0..70_000 {
             counts[usize::try_from(below(&mut rng, 7)).unwrap()] += 1;
         }
-        assert!(
-            counts.iter().all(|c| (9_500..10_500).contains(c)),
-            "{counts:?}"
-        );
+        assert!(counts.iter().all(|c| (9_500..10_500).contains(c)), "{counts:?}");
         assert_eq!(below(&mut rng, 1), 0);
         assert_eq!(below(&mut rng, 0), 0);
     }

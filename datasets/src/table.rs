@@ -111,12 +111,7 @@ pub enum TableError {
 impl Table {
     /// A table of these columns.
     pub fn new<N: Into<String>>(columns: impl IntoIterator<Item = (N, Column)>) -> Self {
-        Self {
-            columns: columns
-                .into_iter()
-                .map(|(name, column)| (name.into(), column))
-                .collect(),
-        }
+        Self { columns: columns.into_iter().map(|(name, column)| (name.into(), column)).collect() }
     }
 
     /// How many rows it has.
@@ -126,10 +121,7 @@ impl Table {
 
     /// The column of a name.
     pub fn column(&self, name: &str) -> Option<&Column> {
-        self.columns
-            .iter()
-            .find(|(found, _)| found == name)
-            .map(|(_, column)| column)
+        self.columns.iter().find(|(found, _)| found == name).map(|(_, column)| column)
     }
 
     /// Writes the table, atomically.
@@ -143,23 +135,13 @@ impl Table {
             let found = column.len();
             if found != expected || self.columns[..n].iter().any(|(other, _)| other == name) {
                 let (path, column) = (path.to_owned(), name.clone());
-                return Err(TableError::BadColumn {
-                    path,
-                    column,
-                    expected,
-                    found,
-                });
+                return Err(TableError::BadColumn { path, column, expected, found });
             }
         }
-        let store = |source| TableError::Store {
-            path: path.to_owned(),
-            source,
-        };
+        let store = |source| TableError::Store { path: path.to_owned(), source };
         let mut file = AtomicFile::create(path).map_err(store)?;
-        self.encode(&mut file).map_err(|source| TableError::Write {
-            path: path.to_owned(),
-            source,
-        })?;
+        self.encode(&mut file)
+            .map_err(|source| TableError::Write { path: path.to_owned(), source })?;
         file.commit().map_err(store)
     }
 
@@ -173,9 +155,7 @@ impl Table {
                 Column::F32(values) => Arc::new(Float32Array::from(values.clone())),
                 Column::Text(values) => Arc::new(StringArray::from_iter_values(values)),
             });
-            let data_type = arrays
-                .last()
-                .map_or(DataType::Null, |array| array.data_type().clone());
+            let data_type = arrays.last().map_or(DataType::Null, |array| array.data_type().clone());
             fields.push(Field::new(name, data_type, false));
         }
         let schema = Arc::new(Schema::new(fields));
@@ -197,10 +177,7 @@ impl Table {
     /// # Errors
     /// [`TableError::Read`] or [`TableError::WrongType`].
     pub fn read(path: &Path) -> Result<Self, TableError> {
-        let read = |source| TableError::Read {
-            path: path.to_owned(),
-            source,
-        };
+        let read = |source| TableError::Read { path: path.to_owned(), source };
         let (_, metadata) = parquet_file::open(path).map_err(read)?;
         let roots: Vec<usize> = (0..metadata.schema().fields().len()).collect();
         let mut columns = Vec::new();
@@ -224,11 +201,7 @@ impl Table {
 
 fn wrong(path: &Path, field: &Field) -> TableError {
     let (path, column) = (path.to_owned(), field.name().clone());
-    TableError::WrongType {
-        path,
-        column,
-        found: field.data_type().to_string(),
-    }
+    TableError::WrongType { path, column, found: field.data_type().to_string() }
 }
 
 fn empty(data_type: &DataType) -> Option<Column> {
@@ -250,13 +223,7 @@ fn append(column: &mut Column, array: &ArrayRef) -> Option<()> {
         Column::F64(values) => values.extend(array.as_primitive_opt::<Float64Type>()?.values()),
         Column::F32(values) => values.extend(array.as_primitive_opt::<Float32Type>()?.values()),
         Column::Text(values) => {
-            values.extend(
-                array
-                    .as_string_opt::<i32>()?
-                    .iter()
-                    .flatten()
-                    .map(str::to_owned),
-            );
+            values.extend(array.as_string_opt::<i32>()?.iter().flatten().map(str::to_owned));
         }
     }
     Some(())
@@ -273,15 +240,9 @@ mod tests {
     fn table(rows: u32) -> Table {
         Table::new([
             ("step", Column::U64((0..u64::from(rows)).collect())),
-            (
-                "loss",
-                Column::F64((0..rows).map(|i| 1.0 / f64::from(i + 1)).collect()),
-            ),
+            ("loss", Column::F64((0..rows).map(|i| 1.0 / f64::from(i + 1)).collect())),
             ("score", Column::F32((0..rows).map(|_| 0.1f32).collect())),
-            (
-                "layer",
-                Column::Text((0..rows).map(|i| format!("layer {}", i % 3)).collect()),
-            ),
+            ("layer", Column::Text((0..rows).map(|i| format!("layer {}", i % 3)).collect())),
         ])
     }
 
@@ -314,16 +275,10 @@ mod tests {
         table(3).write(&path).unwrap();
         let mut uneven = table(3);
         uneven.columns[1].1 = Column::F64(vec![0.0]);
-        assert!(matches!(
-            uneven.write(&path),
-            Err(TableError::BadColumn { found: 1, .. })
-        ));
+        assert!(matches!(uneven.write(&path), Err(TableError::BadColumn { found: 1, .. })));
         let mut twice = table(3);
         twice.columns[1].0 = "step".to_owned();
-        assert!(matches!(
-            twice.write(&path),
-            Err(TableError::BadColumn { .. })
-        ));
+        assert!(matches!(twice.write(&path), Err(TableError::BadColumn { .. })));
         assert_eq!(Table::read(&path).unwrap(), table(3));
     }
 

@@ -107,26 +107,16 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizerError`], naming the file.
     pub fn load(path: &Path) -> Result<Self, TokenizerError> {
-        let path = if path.is_dir() {
-            path.join("tokenizer.json")
-        } else {
-            path.to_owned()
-        };
+        let path = if path.is_dir() { path.join("tokenizer.json") } else { path.to_owned() };
         let mut json = read_json(&path)?;
-        let unsupported = |source| TokenizerError::Unsupported {
-            path: path.clone(),
-            source,
-        };
+        let unsupported = |source| TokenizerError::Unsupported { path: path.clone(), source };
         tokenizers::canonicalize_value(&mut json).map_err(|e| unsupported(e.into()))?;
-        let vocabulary = Vocabulary::of(&json).map_err(|what| TokenizerError::BadVocabulary {
-            path: path.clone(),
-            what,
-        })?;
+        let vocabulary = Vocabulary::of(&json)
+            .map_err(|what| TokenizerError::BadVocabulary { path: path.clone(), what })?;
         drop_vain_byte_fallback(&mut json);
         complete_byte_alphabet(&mut json, vocabulary.size());
-        let unk_id = json["model"]["unk_token"]
-            .as_str()
-            .and_then(|t| vocabulary.ids.get(t).copied());
+        let unk_id =
+            json["model"]["unk_token"].as_str().and_then(|t| vocabulary.ids.get(t).copied());
         let pipeline = tokenizers::from_json(&json.to_string()).map_err(unsupported)?;
         let options = EncodeOptions {
             add_special_tokens: false,
@@ -136,14 +126,7 @@ impl Tokenizer {
         };
         let bos_id = special(&path, "bos_token", &vocabulary)?;
         let eos_id = special(&path, "eos_token", &vocabulary)?;
-        Ok(Self {
-            pipeline,
-            vocabulary: Arc::new(vocabulary),
-            options,
-            unk_id,
-            bos_id,
-            eos_id,
-        })
+        Ok(Self { pipeline, vocabulary: Arc::new(vocabulary), options, unk_id, bos_id, eos_id })
     }
 
     /// The ids of a text.
@@ -154,17 +137,11 @@ impl Tokenizer {
         let mut ids: Vec<PipelineToken> = Vec::new();
         self.pipeline
             .encode_into(text, &self.options, &mut ids)
-            .map_err(|source| TokenizerError::Encode {
-                bytes: text.len(),
-                source,
-            })?;
+            .map_err(|source| TokenizerError::Encode { bytes: text.len(), source })?;
         // Ids beyond the vocabulary are bytes that it lacks: see `complete_byte_alphabet`.
         let size = self.vocab_size();
         let known = |id: &u32| if *id < size { Some(*id) } else { self.unk_id };
-        Ok(PipelineToken::cast_slice(&ids)
-            .iter()
-            .filter_map(known)
-            .collect())
+        Ok(PipelineToken::cast_slice(&ids).iter().filter_map(known).collect())
     }
 
     /// The text of ids, special tokens spelled out. Ids that the vocabulary lacks have none.
@@ -176,10 +153,7 @@ impl Tokenizer {
         let ids: Vec<u32> = ids.iter().copied().filter(|id| *id < size).collect();
         self.pipeline
             .decode(&ids, false)
-            .map_err(|source| TokenizerError::Decode {
-                ids: ids.len(),
-                source,
-            })
+            .map_err(|source| TokenizerError::Decode { ids: ids.len(), source })
     }
 
     /// The largest id plus one, added tokens included. A model's may be larger, never smaller.
@@ -215,12 +189,7 @@ impl Tokenizer {
 
 impl std::fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "Tokenizer({} tokens, {})",
-            self.vocabulary.tokens.len(),
-            self.fingerprint()
-        )
+        write!(f, "Tokenizer({} tokens, {})", self.vocabulary.tokens.len(), self.fingerprint())
     }
 }
 
@@ -242,9 +211,7 @@ impl Vocabulary {
             }
             Value::Array(list) => {
                 for (n, entry) in list.iter().enumerate() {
-                    let token = entry[0]
-                        .as_str()
-                        .ok_or_else(|| format!("entry {n} is {entry}"))?;
+                    let token = entry[0].as_str().ok_or_else(|| format!("entry {n} is {entry}"))?;
                     pairs.push((u32::try_from(n).map_err(|e| e.to_string())?, token));
                 }
             }
@@ -268,23 +235,14 @@ impl Vocabulary {
         let mut hasher = Hasher::new();
         for (id, token) in &tokens {
             hasher.update(&id.to_le_bytes());
-            hasher
-                .update(&(token.len() as u64).to_le_bytes())
-                .update(token.as_bytes());
+            hasher.update(&(token.len() as u64).to_le_bytes()).update(token.as_bytes());
         }
         // The added tokens come last, so that they win where a list names a token twice.
-        let ids = pairs
-            .into_iter()
-            .map(|(id, token)| (token.to_owned(), id))
-            .collect();
+        let ids = pairs.into_iter().map(|(id, token)| (token.to_owned(), id)).collect();
         if tokens.contains_key(&u32::MAX) {
             return Err(format!("an id is {}", u32::MAX));
         }
-        Ok(Self {
-            tokens,
-            ids,
-            fingerprint: hasher.digest(),
-        })
+        Ok(Self { tokens, ids, fingerprint: hasher.digest() })
     }
 }
 
@@ -327,22 +285,16 @@ fn byte_alphabet() -> impl Iterator<Item = String> {
         b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF => char::from(byte).to_string(),
         _ => {
             next += 1;
-            char::from_u32(next - 1)
-                .map(String::from)
-                .unwrap_or_default()
+            char::from_u32(next - 1).map(String::from).unwrap_or_default()
         }
     })
 }
 
 fn read_json(path: &Path) -> Result<Value, TokenizerError> {
-    let bytes = fs::read(path).map_err(|source| TokenizerError::Io {
-        path: path.to_owned(),
-        source,
-    })?;
-    serde_json::from_slice(&bytes).map_err(|source| TokenizerError::BadJson {
-        path: path.to_owned(),
-        source,
-    })
+    let bytes =
+        fs::read(path).map_err(|source| TokenizerError::Io { path: path.to_owned(), source })?;
+    serde_json::from_slice(&bytes)
+        .map_err(|source| TokenizerError::BadJson { path: path.to_owned(), source })
 }
 
 /// The id of a special token, by the first file beside the tokenizer that speaks of it.
@@ -371,10 +323,9 @@ fn special(
                 .get("content")
                 .and_then(Value::as_str)
                 .and_then(|t| vocabulary.ids.get(t).copied()),
-            Value::Array(ids) => ids
-                .first()
-                .and_then(Value::as_u64)
-                .and_then(|id| u32::try_from(id).ok()),
+            Value::Array(ids) => {
+                ids.first().and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok())
+            }
             Value::Number(id) => id.as_u64().and_then(|id| u32::try_from(id).ok()),
             Value::Bool(_) => None,
         };

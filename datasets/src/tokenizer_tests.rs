@@ -30,11 +30,7 @@ fn load(files: &[(&str, &str)]) -> Result<Tokenizer, TokenizerError> {
 #[test]
 fn real_text_decodes_to_itself() {
     let Some(data) = data() else { return };
-    let texts = [
-        "text/tinystories_train.txt",
-        "text/wiki_demo.txt",
-        "text/tinyshakespeare.txt",
-    ];
+    let texts = ["text/tinystories_train.txt", "text/wiki_demo.txt", "text/tinyshakespeare.txt"];
     for tokenizer in [
         "weights/stories260K",
         "weights/TinyStories-656K",
@@ -86,14 +82,19 @@ fn ids_are_those_of_the_released_tokenizers() {
     for (name, expected) in tokenizers {
         let ours = Tokenizer::load(&data.join(name)).unwrap();
         assert_eq!(u64::from(ours.vocab_size()), expected["vocab_size"], "{name}");
-        let words = (0..ours.vocab_size()).filter_map(|id| Some(format!("{id} {}\n", ours.id_to_token(id)?)));
+        let words = (0..ours.vocab_size())
+            .filter_map(|id| Some(format!("{id} {}\n", ours.id_to_token(id)?)));
         assert_eq!(fnv(words.collect::<String>().bytes()), expected["vocab"], "{name}");
         let rows = expected["documents"].as_array().unwrap();
         assert_eq!(rows.len(), documents().count(), "{name}");
         for (document, row) in documents().zip(rows) {
             let ids = ours.encode(document).unwrap();
             let decoded = ours.decode(&ids).unwrap();
-            let found = serde_json::json!([ids.len(), fnv(ids.iter().flat_map(|id| id.to_le_bytes())), fnv(decoded.bytes())]);
+            let found = serde_json::json!([
+                ids.len(),
+                fnv(ids.iter().flat_map(|id| id.to_le_bytes())),
+                fnv(decoded.bytes())
+            ]);
             assert_eq!(found, *row, "{name}: {document:?}");
         }
     }
@@ -103,75 +104,41 @@ fn ids_are_those_of_the_released_tokenizers() {
 fn models_know_their_first_and_last_token() {
     let Some(data) = data() else { return };
     let stories = Tokenizer::load(&data.join("weights/stories260K")).unwrap();
-    assert_eq!(
-        (stories.bos_id(), stories.eos_id(), stories.vocab_size()),
-        (Some(1), Some(2), 512)
-    );
+    assert_eq!((stories.bos_id(), stories.eos_id(), stories.vocab_size()), (Some(1), Some(2), 512));
     let tiny = Tokenizer::load(&data.join("weights/TinyStories-656K/tokenizer.json")).unwrap();
-    assert_eq!(
-        (tiny.bos_id(), tiny.eos_id(), tiny.vocab_size()),
-        (Some(1), Some(2), 2048)
-    );
+    assert_eq!((tiny.bos_id(), tiny.eos_id(), tiny.vocab_size()), (Some(1), Some(2), 2048));
     assert_ne!(stories.fingerprint(), tiny.fingerprint());
     assert_eq!(tiny.id_to_token(2), Some("<|end_story|>"));
     let spelled = tiny.encode("the end <|end_story|>").unwrap();
-    assert!(
-        !spelled.contains(&2),
-        "text that spells a special token is text"
-    );
+    assert!(!spelled.contains(&2), "text that spells a special token is text");
 }
 
 #[test]
 fn the_files_beside_a_tokenizer_name_its_special_tokens() {
     let bare = load(&[("tokenizer.json", WORDS)]).unwrap();
-    assert_eq!(
-        (bare.bos_id(), bare.eos_id(), bare.vocab_size()),
-        (None, None, 10)
-    );
+    assert_eq!((bare.bos_id(), bare.eos_id(), bare.vocab_size()), (None, None, 10));
     let file = ("tokenizer.json", WORDS);
-    let config = (
-        "config.json",
-        r#"{"bos_token_id": 2, "eos_token_id": [1, 3]}"#,
-    );
-    let map = (
-        "special_tokens_map.json",
-        r#"{"eos_token": {"content": "b"}}"#,
-    );
-    let own = (
-        "tokenizer_config.json",
-        r#"{"bos_token": null, "eos_token": "z"}"#,
-    );
+    let config = ("config.json", r#"{"bos_token_id": 2, "eos_token_id": [1, 3]}"#);
+    let map = ("special_tokens_map.json", r#"{"eos_token": {"content": "b"}}"#);
+    let own = ("tokenizer_config.json", r#"{"bos_token": null, "eos_token": "z"}"#);
     let of = |files: &[_]| load(files).map(|t| (t.bos_id(), t.eos_id())).unwrap();
     assert_eq!(of(&[file, config]), (Some(2), Some(1)));
     assert_eq!(of(&[file, config, map]), (Some(2), Some(3)));
     assert_eq!(of(&[file, config, map, own]), (None, Some(9)));
-    for wrong in [
-        r#"{"eos_token": "absent"}"#,
-        r#"{"eos_token": true}"#,
-        r#"{"bos_token": {}}"#,
-    ] {
+    for wrong in [r#"{"eos_token": "absent"}"#, r#"{"eos_token": true}"#, r#"{"bos_token": {}}"#] {
         let result = load(&[file, ("tokenizer_config.json", wrong)]);
-        assert!(
-            matches!(result, Err(TokenizerError::UnknownSpecial { .. })),
-            "{wrong}"
-        );
+        assert!(matches!(result, Err(TokenizerError::UnknownSpecial { .. })), "{wrong}");
     }
     let result = load(&[file, ("config.json", r#"{"eos_token_id": 4}"#)]);
-    assert!(
-        matches!(result, Err(TokenizerError::UnknownSpecial { .. })),
-        "an id without a token"
-    );
+    assert!(matches!(result, Err(TokenizerError::UnknownSpecial { .. })), "an id without a token");
 }
 
 #[test]
 fn an_equal_mapping_in_another_file_has_the_same_fingerprint() {
     let one = load(&[("tokenizer.json", WORDS)]).unwrap();
     let value: Value = serde_json::from_str(WORDS).unwrap();
-    let other = load(&[(
-        "tokenizer.json",
-        &serde_json::to_string_pretty(&value).unwrap(),
-    )])
-    .unwrap();
+    let other =
+        load(&[("tokenizer.json", &serde_json::to_string_pretty(&value).unwrap())]).unwrap();
     assert_eq!(one.fingerprint(), other.fingerprint());
     let swapped = WORDS.replace(r#""a": 2, "b": 3"#, r#""b": 2, "a": 3"#);
     let third = load(&[("tokenizer.json", &swapped)]).unwrap();
@@ -182,10 +149,7 @@ fn an_equal_mapping_in_another_file_has_the_same_fingerprint() {
 #[test]
 fn a_file_that_is_no_tokenizer_is_an_error() {
     assert!(matches!(load(&[]), Err(TokenizerError::Io { .. })));
-    assert!(matches!(
-        load(&[("tokenizer.json", "{")]),
-        Err(TokenizerError::BadJson { .. })
-    ));
+    assert!(matches!(load(&[("tokenizer.json", "{")]), Err(TokenizerError::BadJson { .. })));
     for text in [
         "[]",
         "{}",

@@ -60,7 +60,8 @@ impl AdamW {
         let (dims, device) = (state.weight.dims(), state.weight.device());
         let (mut w, mut m, mut v) = (take(state.weight), take(state.first), take(state.second));
         let g = take(gradient);
-        let (beta1, beta2, scale) = (self.beta1 as f32, self.beta2 as f32, self.gradient_scale as f32);
+        let (beta1, beta2, scale) =
+            (self.beta1 as f32, self.beta2 as f32, self.gradient_scale as f32);
         let (fresh1, fresh2) = ((1.0 - self.beta1) as f32, (1.0 - self.beta2) as f32);
         let keep = (1.0 - self.learning_rate * self.weight_decay) as f32;
         let rate = (self.learning_rate / correct1) as f32;
@@ -132,12 +133,18 @@ mod tests {
             for i in 0..150 {
                 m[i] = 0.9 * m[i] + 0.1 * g[i];
                 v[i] = 0.95 * v[i] + 0.05 * g[i] * g[i];
-                let (mh, vh) = (m[i] / (1.0 - 0.9f64.powi(time as i32)), v[i] / (1.0 - 0.95f64.powi(time as i32)));
+                let (mh, vh) = (
+                    m[i] / (1.0 - 0.9f64.powi(time as i32)),
+                    v[i] / (1.0 - 0.95f64.powi(time as i32)),
+                );
                 w[i] -= 0.01 * (mh / (vh.sqrt() + 1e-8) + 0.1 * w[i]);
             }
         }
         for (found, expected) in take(state.weight).iter().zip(&w) {
-            assert!((f64::from(*found) - expected).abs() < 1e-6, "expected {expected}, found {found}");
+            assert!(
+                (f64::from(*found) - expected).abs() < 1e-6,
+                "expected {expected}, found {found}"
+            );
         }
     }
 

@@ -121,7 +121,8 @@ mod tests {
 
     #[test]
     fn grouped_heads_equal_repeated_ones_and_gradients_equal_automatic_differentiation() {
-        let (q, k, v) = (random([2, 6, 5, 8], 1) * 3.0, random([2, 2, 5, 8], 2), random([2, 2, 5, 8], 3));
+        let (q, k, v) =
+            (random([2, 6, 5, 8], 1) * 3.0, random([2, 2, 5, 8], 2), random([2, 2, 5, 8], 3));
         let d_o = random([2, 6, 5, 8], 4);
         let (o, p) = attention(q.clone(), k.clone(), v.clone());
         let [dq, dk, dv] = attention_backward(q.clone(), k.clone(), v.clone(), p, d_o.clone());

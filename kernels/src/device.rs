@@ -6,9 +6,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use burn::tensor::{DType, Device};
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use burn::tensor::DeviceType;
+use burn::tensor::{DType, Device};
 
 /// What a person asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -180,7 +180,12 @@ pub fn choose(choice: Choice) -> Result<Chosen, DeviceError> {
             let adapters = if may_have_gpu() { wgpu_devices() } else { Vec::new() };
             let mut adapters = adapters.into_iter().enumerate();
             if let Some((n, device)) = adapters.find(|(_, d)| !is_software(d)) {
-                return Ok(chosen(device, "wgpu", n, "no CUDA driver, but a GPU that wgpu reaches"));
+                return Ok(chosen(
+                    device,
+                    "wgpu",
+                    n,
+                    "no CUDA driver, but a GPU that wgpu reaches",
+                ));
             }
             Ok(cpu("no CUDA driver, and no GPU that wgpu reaches"))
         }

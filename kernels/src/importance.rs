@@ -61,7 +61,9 @@ mod tests {
         for (channel, (whole, parts)) in whole.iter().zip(&parts).enumerate() {
             let x = take(x.clone());
             let expected: f64 = (0..6)
-                .map(|s| (0..10).map(|p| f64::from(x[(s * 10 + p) * 7 + channel].abs())).sum::<f64>())
+                .map(|s| {
+                    (0..10).map(|p| f64::from(x[(s * 10 + p) * 7 + channel].abs())).sum::<f64>()
+                })
                 .map(|sum| (sum / 10.0).powi(2))
                 .sum();
             assert!((whole - parts).abs() < 1e-12 && (whole - expected).abs() < 1e-12);

@@ -80,7 +80,8 @@ pub fn rms_norm_backward(
             for ((dy, x), &r) in dy.chunks_mut(hidden).zip(x.chunks(hidden)).zip(r) {
                 let dot = sum(dy.iter().zip(x).zip(&gamma).map(|((d, x), g)| d * x * g));
                 let pull = dot * r * r / hidden as f32;
-                for (((dy, x), gamma), dgamma) in dy.iter_mut().zip(x).zip(&gamma).zip(&mut dgamma) {
+                for (((dy, x), gamma), dgamma) in dy.iter_mut().zip(x).zip(&gamma).zip(&mut dgamma)
+                {
                     *dgamma += *dy * x * r;
                     *dy = r * (*dy * gamma - x * pull);
                 }

@@ -49,8 +49,7 @@ pub fn swiglu_backward(gate: Tensor<2>, up: Tensor<2>, dm: Tensor<2>) -> (Tensor
     }
     let (dims, device) = (gate.dims(), gate.device());
     let (mut gate, mut up, dm) = (take(gate), take(up), take(dm));
-    let blocks =
-        gate.par_chunks_mut(BLOCK).zip(up.par_chunks_mut(BLOCK)).zip(dm.par_chunks(BLOCK));
+    let blocks = gate.par_chunks_mut(BLOCK).zip(up.par_chunks_mut(BLOCK)).zip(dm.par_chunks(BLOCK));
     blocks.for_each(|((gate, up), dm)| {
         for ((gate, up), dm) in gate.iter_mut().zip(up).zip(dm) {
             let sigma = 1.0 / (1.0 + exp(-*gate));

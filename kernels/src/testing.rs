@@ -27,6 +27,9 @@ pub(crate) fn assert_close<const D: usize>(found: Tensor<D>, expected: Tensor<D>
     let (found, expected) = (crate::host::take(found), crate::host::take(expected));
     let scale = expected.iter().fold(1e-30f32, |m, x| m.max(x.abs()));
     for (i, (f, e)) in found.iter().zip(&expected).enumerate() {
-        assert!((f - e).abs() <= tolerance * scale, "at {i}: expected {e}, found {f} (scale {scale})");
+        assert!(
+            (f - e).abs() <= tolerance * scale,
+            "at {i}: expected {e}, found {f} (scale {scale})"
+        );
     }
 }

@@ -40,7 +40,10 @@ impl Check {
         if missing.is_empty() {
             super::print("the recipe can run\n");
         } else {
-            super::print(&format!("the recipe can be planned; to run it, set {}\n", missing.join(", ")));
+            super::print(&format!(
+                "the recipe can be planned; to run it, set {}\n",
+                missing.join(", ")
+            ));
         }
         Ok(())
     }

@@ -32,7 +32,12 @@ impl Clean {
         temporaries(&self.run, &mut goes)?;
         let is_sealed = |name: &str| self.run.join("stages").join(format!("{name}.json")).is_file();
         if steps_of(&recipe).iter().all(|(name, _)| is_sealed(name)) {
-            goes.extend(["checkpoints", "corpus"].map(|name| self.run.join(name)).into_iter().filter(|path| path.exists()));
+            goes.extend(
+                ["checkpoints", "corpus"]
+                    .map(|name| self.run.join(name))
+                    .into_iter()
+                    .filter(|path| path.exists()),
+            );
         }
         let mut total = 0;
         for path in &goes {

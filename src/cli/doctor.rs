@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Args;
-use kernels::device::{Choice, choose, cuda_devices, hardware, is_software, wgpu_devices, working_dtype};
+use kernels::device::{
+    Choice, choose, cuda_devices, hardware, is_software, wgpu_devices, working_dtype,
+};
 use kernels::{DType, Device};
 use serde::Serialize;
 
@@ -53,7 +55,8 @@ fn look() -> Result<Vec<Found>, Error> {
     line("CUDA headers", headers());
     let cuda = cuda_devices();
     if cuda.is_empty() {
-        let why = if cfg!(feature = "cuda") { "none found" } else { "not compiled in: feature `cuda`" };
+        let why =
+            if cfg!(feature = "cuda") { "none found" } else { "not compiled in: feature `cuda`" };
         line("CUDA devices", why.to_owned());
     }
     for (n, device) in cuda.iter().enumerate() {
@@ -63,7 +66,10 @@ fn look() -> Result<Vec<Found>, Error> {
     let adapters = wgpu_devices();
     if adapters.is_empty() {
         let why = "none found: no Vulkan or OpenGL driver is here";
-        line("wgpu adapters", if cfg!(feature = "wgpu") { why } else { "not compiled in: feature `wgpu`" }.to_owned());
+        line(
+            "wgpu adapters",
+            if cfg!(feature = "wgpu") { why } else { "not compiled in: feature `wgpu`" }.to_owned(),
+        );
     }
     for (n, device) in adapters.iter().enumerate() {
         let name = format!("wgpu:{n}");
@@ -89,14 +95,18 @@ fn opened(name: &str, device: &Device) -> String {
 fn dtypes(name: &str, device: &Device) -> String {
     let lower = |dtype: DType| format!("{dtype:?}").to_lowercase();
     let known = [DType::F32, DType::F16, DType::BF16];
-    let held: Vec<String> = known.into_iter().filter(|d| device.supports_dtype(*d)).map(lower).collect();
+    let held: Vec<String> =
+        known.into_iter().filter(|d| device.supports_dtype(*d)).map(lower).collect();
     format!("computes in {} (of {})", lower(working_dtype(name, device)), held.join(", "))
 }
 
 /// The processor's name, its threads, and the memory.
 fn processor() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = text.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(": "));
+    let model = text
+        .lines()
+        .find(|line| line.starts_with("model name"))
+        .and_then(|line| line.split_once(": "));
     let model = model.map_or_else(String::new, |(_, model)| format!("{}, ", model.trim()));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     format!("{model}{threads} threads, {}", memory())
@@ -125,7 +135,13 @@ fn driver() -> String {
 /// Where a library of this name lies, in the places that a loader looks.
 fn library(stem: &str, what_for: &str) -> String {
     let listed = std::env::var("LD_LIBRARY_PATH").unwrap_or_default();
-    let usual = ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/cuda/lib64", "/opt/cuda/lib64"];
+    let usual = [
+        "/usr/lib/x86_64-linux-gnu",
+        "/usr/lib64",
+        "/usr/lib",
+        "/usr/local/cuda/lib64",
+        "/opt/cuda/lib64",
+    ];
     let dirs = listed.split(':').filter(|dir| !dir.is_empty()).chain(usual);
     for dir in dirs {
         let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
@@ -138,11 +154,15 @@ fn library(stem: &str, what_for: &str) -> String {
 }
 
 fn headers() -> String {
-    let homes = ["CUDA_PATH", "CUDA_HOME", "CUDA_ROOT"].iter().filter_map(|key| std::env::var(key).ok());
-    let homes = homes.chain(["/usr/local/cuda".to_owned(), "/opt/cuda".to_owned(), "/usr".to_owned()]);
-    let headers: Vec<PathBuf> = homes.map(|home| Path::new(&home).join("include/cuda_fp16.h")).collect();
+    let homes =
+        ["CUDA_PATH", "CUDA_HOME", "CUDA_ROOT"].iter().filter_map(|key| std::env::var(key).ok());
+    let homes =
+        homes.chain(["/usr/local/cuda".to_owned(), "/opt/cuda".to_owned(), "/usr".to_owned()]);
+    let headers: Vec<PathBuf> =
+        homes.map(|home| Path::new(&home).join("include/cuda_fp16.h")).collect();
     match headers.iter().find(|path| path.is_file()) {
         Some(path) => path.display().to_string(),
-        None => "not found (half-precision CUDA kernels include cuda_fp16.h; CUDA_PATH says where)".to_owned(),
+        None => "not found (half-precision CUDA kernels include cuda_fp16.h; CUDA_PATH says where)"
+            .to_owned(),
     }
 }

@@ -47,7 +47,11 @@ impl Eval {
             let found = decoder.config.vocab_size;
             if found != vocab_size {
                 let found = format!("`{}` with {found}", path.display());
-                return Err(Error::Flag { flag: "models", expected: format!("a `vocab_size` of {vocab_size}"), found });
+                return Err(Error::Flag {
+                    flag: "models",
+                    expected: format!("a `vocab_size` of {vocab_size}"),
+                    found,
+                });
             }
         }
         let tokenizer = self.tokenizer.clone().unwrap_or_else(|| models[0].0.clone());
@@ -60,7 +64,13 @@ impl Eval {
             #[expect(clippy::cast_precision_loss, reason = "a count of tokens")]
             let rate = sums.tokens as f64 / begun.elapsed().as_secs_f64();
             let name = given.display().to_string();
-            reports.push(ModelReport::of(&name, decoder.config.num_parameters(), &sums, teacher.is_some(), text));
+            reports.push(ModelReport::of(
+                &name,
+                decoder.config.num_parameters(),
+                &sums,
+                teacher.is_some(),
+                text,
+            ));
             rates.push(Some(rate));
         }
         let (sequences, seq_tokens) = (held_out.num_sequences(), u64::from(self.text.seq_tokens));

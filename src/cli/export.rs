@@ -48,7 +48,11 @@ impl Export {
             Some(Dtype::F32) => StoredType::F32,
             Some(Dtype::Bf16) => StoredType::Bf16,
             Some(Dtype::F16) => StoredType::F16,
-            None => directory.dtype.as_deref().and_then(StoredType::from_torch).unwrap_or(StoredType::F32),
+            None => directory
+                .dtype
+                .as_deref()
+                .and_then(StoredType::from_torch)
+                .unwrap_or(StoredType::F32),
         };
         let decoder = load(&directory, &kernels::Device::flex(), kernels::DType::F32)?;
         save(&decoder, &self.to, stored, self.max_shard_bytes.get(), Some(&path))?;

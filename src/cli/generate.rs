@@ -54,7 +54,11 @@ impl Generate {
             return Err(Error::Flag { flag: "--prompt", expected, found: "none".to_owned() });
         }
         if let Some(id) = ids.iter().find(|id| **id as usize >= decoder.config.vocab_size) {
-            return Err(Error::Vocabulary { tokenizer: path, expected: decoder.config.vocab_size, found: id + 1 });
+            return Err(Error::Vocabulary {
+                tokenizer: path,
+                expected: decoder.config.vocab_size,
+                found: id + 1,
+            });
         }
         // The token that begins a text is not part of it.
         let begins = usize::from(tokenizer.bos_id().is_some());
@@ -71,7 +75,9 @@ impl Generate {
             // All of it anew each time: a token by itself may be half a character, or lack its space.
             match tokenizer.decode(&ids[begins..]) {
                 Ok(text) => {
-                    if let Some(new) = text.strip_prefix(&said).filter(|new| !new.ends_with('\u{fffd}')) {
+                    if let Some(new) =
+                        text.strip_prefix(&said).filter(|new| !new.ends_with('\u{fffd}'))
+                    {
                         super::print(new);
                         let _ = std::io::stdout().flush();
                         said = text;

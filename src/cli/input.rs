@@ -41,7 +41,11 @@ impl DeviceArgs {
 }
 
 /// Reads a model in the device's working type; of a run directory its student.
-pub(super) fn read_model(path: &Path, device: &Device, working: DType) -> Result<(PathBuf, Decoder), Error> {
+pub(super) fn read_model(
+    path: &Path,
+    device: &Device,
+    working: DType,
+) -> Result<(PathBuf, Decoder), Error> {
     let path = model_path(path)?;
     let decoder = load(&ModelDirectory::open(&path)?, device, working)?;
     Ok((path, decoder))
@@ -91,20 +95,29 @@ pub(super) struct TextArgs {
 
 impl TextArgs {
     /// The text as sequences, tokenised by the model's own tokenizer.
-    pub(super) fn read(&self, tokenizer: &Path, vocab_size: usize) -> Result<(HeldOut, Text), Error> {
+    pub(super) fn read(
+        &self,
+        tokenizer: &Path,
+        vocab_size: usize,
+    ) -> Result<(HeldOut, Text), Error> {
         let split = match self.split.as_str() {
             "blank_line" => Split::BlankLine,
             "line" => Split::Line,
             "file" => Split::File,
             delimiter => Split::Delimiter(delimiter.to_owned()),
         };
-        let source = Source { format: Format::Auto, split, field: self.field.clone(), ..Source::default() };
+        let source =
+            Source { format: Format::Auto, split, field: self.field.clone(), ..Source::default() };
         let corpus = Corpus::open(&spec(self.data.clone(), &source))?;
         let tokenizer_path = tokenizer.to_owned();
         let tokenizer = Tokenizer::load(tokenizer)?;
         if tokenizer.vocab_size() as usize > vocab_size {
             let found = tokenizer.vocab_size();
-            return Err(Error::Vocabulary { tokenizer: tokenizer_path, expected: vocab_size, found });
+            return Err(Error::Vocabulary {
+                tokenizer: tokenizer_path,
+                expected: vocab_size,
+                found,
+            });
         }
         let mut samples = Vec::new();
         for chunk in 0..corpus.num_chunks() {
@@ -119,8 +132,10 @@ impl TextArgs {
         }
         let (bos, eos) = (tokenizer.bos_id(), tokenizer.eos_id());
         let text = Text { entropy: None, bytes_per_token: bytes_per_token(&samples, bos, eos) };
-        let packing = Packing { seq_tokens: self.seq_tokens as usize, bos, eos, shuffle: false, seed: 0 };
-        let sequences = Sequences::new(samples, packing).map_err(|source| Error::Pack { which: "given", source })?;
+        let packing =
+            Packing { seq_tokens: self.seq_tokens as usize, bos, eos, shuffle: false, seed: 0 };
+        let sequences = Sequences::new(samples, packing)
+            .map_err(|source| Error::Pack { which: "given", source })?;
         let sequences = std::sync::Arc::new(sequences);
         Ok((HeldOut::new(sequences, self.sequences.unwrap_or(u64::MAX), self.batch), text))
     }

@@ -73,7 +73,11 @@ fn runs(dir: &Path) -> Result<Vec<Line>, Error> {
     let mut lines = Vec::new();
     if !dir.is_dir() {
         let found = format!("`{}`, which is none", dir.display());
-        return Err(Error::Flag { flag: "dir", expected: "a directory with runs in it".into(), found });
+        return Err(Error::Flag {
+            flag: "dir",
+            expected: "a directory with runs in it".into(),
+            found,
+        });
     }
     for entry in std::fs::read_dir(dir).map_err(Error::io(dir, "list"))? {
         let path = entry.map_err(Error::io(dir, "list"))?.path();
@@ -84,7 +88,8 @@ fn runs(dir: &Path) -> Result<Vec<Line>, Error> {
         let state = match Recipe::resolve(&file.to_string_lossy(), &[]) {
             Ok(recipe) => {
                 let stages = steps_of(&recipe);
-                let is_sealed = |name: &str| path.join("stages").join(format!("{name}.json")).is_file();
+                let is_sealed =
+                    |name: &str| path.join("stages").join(format!("{name}.json")).is_file();
                 match stages.iter().find(|(name, _)| !is_sealed(name)) {
                     Some((name, _)) => format!("in {name}  {}", recipe.description),
                     None => format!("finished  {}", recipe.description),

@@ -90,7 +90,9 @@ pub fn abort_on_panic() {
         if CAUGHT.get() {
             return;
         }
-        eprintln!("\nerror: this is a bug in stillflow; what was sealed is whole, and the same command goes on from it");
+        eprintln!(
+            "\nerror: this is a bug in stillflow; what was sealed is whole, and the same command goes on from it"
+        );
         std::process::abort();
     }));
 }

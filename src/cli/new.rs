@@ -33,7 +33,11 @@ impl New {
         };
         if file.exists() {
             let found = format!("`{}`, which exists", file.display());
-            return Err(Error::Flag { flag: "file", expected: "a file that does not exist".into(), found });
+            return Err(Error::Flag {
+                flag: "file",
+                expected: "a file that does not exist".into(),
+                found,
+            });
         }
         write_atomic(&file, |f| f.write_all(text.as_bytes()))?;
         eprintln!("{}: `stillflow run {0}`", file.display());

@@ -50,7 +50,8 @@ impl Plan {
         let vocab_size = match (&recipe.pretrain, &recipe.tokens.tokenizer) {
             (None, _) => 0,
             (Some(_), Some(path)) => {
-                datasets::tokenizer::Tokenizer::load(std::path::Path::new(path))?.vocab_size() as usize
+                datasets::tokenizer::Tokenizer::load(std::path::Path::new(path))?.vocab_size()
+                    as usize
             }
             (Some(_), None) => Grammar::new(recipe.seed).vocabulary().len(),
         };

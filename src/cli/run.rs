@@ -55,30 +55,39 @@ impl Run {
         let recipe = Recipe::resolve(&self.recipe, &self.sets)?;
         let dir = self.dir.clone().unwrap_or_else(|| {
             let path = Path::new(&self.recipe);
-            if is_run { path.to_owned() } else { Path::new("runs").join(path.file_stem().unwrap_or_default()) }
+            if is_run {
+                path.to_owned()
+            } else {
+                Path::new("runs").join(path.file_stem().unwrap_or_default())
+            }
         });
         if !dir.join("recipe.toml").exists() && recipe.missing().is_empty() {
             inputs(&recipe)?;
         }
         let (chosen, working) = self.device.choose()?;
-        let run = RunDirectory::open(&dir, recipe, &chosen.name, &format!("{working:?}").to_lowercase())?;
+        let run =
+            RunDirectory::open(&dir, recipe, &chosen.name, &format!("{working:?}").to_lowercase())?;
         let progress = Progress::new(self.quiet);
         progress.say(&format!("{} on {} ({})", dir.display(), chosen.name, chosen.reason));
         let stop = Stop::new();
         stop_on_signal(&stop);
         let workers = usize::from(self.workers);
-        let ctx = Arc::new(Context { run, device: chosen.device, working, workers, stop, progress });
+        let ctx =
+            Arc::new(Context { run, device: chosen.device, working, workers, stop, progress });
         let evaluated = match stages::run(&ctx) {
             Ok(evaluated) => evaluated,
             Err(error) => {
-                let event = if matches!(error, Error::Stopped { .. }) { "stopped" } else { "failed" };
+                let event =
+                    if matches!(error, Error::Stopped { .. }) { "stopped" } else { "failed" };
                 ctx.run.events.push(event, serde_json::json!({"reason": error.to_string()}));
                 return Err(error);
             }
         };
         match self.format {
             Format::Json => super::print_json(&evaluated),
-            Format::Text => super::print(&format!("\n{}", evaluated.report.table(&evaluated.tokens_per_second))),
+            Format::Text => {
+                super::print(&format!("\n{}", evaluated.report.table(&evaluated.tokens_per_second)))
+            }
         }
         Ok(())
     }

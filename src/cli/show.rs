@@ -71,9 +71,14 @@ fn look(run: &Path) -> Result<Shown, Error> {
     let digest = digest_bytes(&text);
     let mut stages = Vec::new();
     for (name, steps) in steps_of(&recipe) {
-        let is_finished = Seal::read(&run.join("stages").join(format!("{name}.json")), digest).is_some();
+        let is_finished =
+            Seal::read(&run.join("stages").join(format!("{name}.json")), digest).is_some();
         let dir = run.join("checkpoints").join(name);
-        let newest = if dir.is_dir() && !is_finished { Checkpoints::open(&dir, digest)?.newest()?.checkpoint } else { None };
+        let newest = if dir.is_dir() && !is_finished {
+            Checkpoints::open(&dir, digest)?.newest()?.checkpoint
+        } else {
+            None
+        };
         let state = match (is_finished, &newest) {
             (true, _) => "finished",
             (false, Some(_)) => "begun",
@@ -82,5 +87,10 @@ fn look(run: &Path) -> Result<Shown, Error> {
         stages.push(Stage { name, state, step: newest.map(|checkpoint| checkpoint.step), steps });
     }
     let description = recipe.description.clone();
-    Ok(Shown { run: run.display().to_string(), description, stages, evaluated: evaluate::read(run) })
+    Ok(Shown {
+        run: run.display().to_string(),
+        description,
+        stages,
+        evaluated: evaluate::read(run),
+    })
 }

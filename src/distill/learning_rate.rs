@@ -46,18 +46,10 @@ impl LearningRate {
 mod tests {
     use super::*;
 
-    const RATE: LearningRate = LearningRate {
-        peak: 1e-4,
-        min: 1e-5,
-        warmup_steps: 40,
-        steps: 500,
-    };
+    const RATE: LearningRate = LearningRate { peak: 1e-4, min: 1e-5, warmup_steps: 40, steps: 500 };
 
     fn near(found: f64, expected: f64) {
-        assert!(
-            (found - expected).abs() < 1e-12,
-            "expected {expected}, found {found}"
-        );
+        assert!((found - expected).abs() < 1e-12, "expected {expected}, found {found}");
     }
 
     #[test]
@@ -90,12 +82,7 @@ mod tests {
 
     #[test]
     fn without_warm_up_the_first_step_is_already_on_the_cosine() {
-        let rate = LearningRate {
-            peak: 1.0,
-            min: 0.0,
-            warmup_steps: 0,
-            steps: 4,
-        };
+        let rate = LearningRate { peak: 1.0, min: 0.0, warmup_steps: 0, steps: 4 };
         near(rate.at(0), 0.5 * (1.0 + (PI / 4.0).cos()));
         near(rate.at(1), 0.5);
         near(rate.at(3), 0.0);

@@ -70,10 +70,14 @@ pub fn read(
         let key = format!("{kind}/{name}");
         let view = file.tensor(&key).map_err(|e| wrong(format!("`{key}`: {e}")))?;
         let values = view.data().chunks_exact(4);
-        let values: Vec<f32> = values.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let values: Vec<f32> =
+            values.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         let expected: usize = like.stored_dims().iter().product();
         if values.len() != expected {
-            return Err(wrong(format!("`{key}`: expected {expected} values, found {}", values.len())));
+            return Err(wrong(format!(
+                "`{key}`: expected {expected} values, found {}",
+                values.len()
+            )));
         }
         let values = std::cell::Cell::new(values);
         Ok(like.clone().apply(

@@ -136,10 +136,9 @@ impl Trainer {
         let sums = std::mem::take(&mut self.sums);
         let gradients: Vec<Weight> = gradients.named().into_iter().map(|(_, g)| g).collect();
         let gradient_norm = gradients.iter().map(squares).sum::<f64>().sqrt();
-        for (what, value) in [
-            ("loss", sums.cross_entropy + sums.forward_kl),
-            ("gradient norm", gradient_norm),
-        ] {
+        for (what, value) in
+            [("loss", sums.cross_entropy + sums.forward_kl), ("gradient norm", gradient_norm)]
+        {
             if !value.is_finite() {
                 return Err(NotFinite { what, step, value });
             }
@@ -171,7 +170,8 @@ impl Trainer {
         match self.master.take() {
             None => {
                 let blank = empty();
-                let Ok(next) = std::mem::replace(&mut self.student.parameters, blank).map(&mut apply);
+                let Ok(next) =
+                    std::mem::replace(&mut self.student.parameters, blank).map(&mut apply);
                 self.student.parameters = next;
             }
             Some(master) => {

@@ -14,8 +14,10 @@ use super::Error;
 use crate::recipe::RecipeError;
 use crate::weights::WeightsError;
 
-const A_MODEL: &str = "a model is a Hugging Face directory: `config.json`, `*.safetensors` and `tokenizer.json`";
-const ANOTHER_FIELD: &str = "`--set data.<name>.field=<name>` names another (`--field` does for `stillflow eval`)";
+const A_MODEL: &str =
+    "a model is a Hugging Face directory: `config.json`, `*.safetensors` and `tokenizer.json`";
+const ANOTHER_FIELD: &str =
+    "`--set data.<name>.field=<name>` names another (`--field` does for `stillflow eval`)";
 const FETCH_AGAIN: &str = "copy or download it again (`git lfs pull`, where it was cloned)";
 
 /// The hint of an error somewhere in a chain of sources.
@@ -76,7 +78,9 @@ fn of_command(error: &Error) -> Option<String> {
 
 fn of_recipe(error: &RecipeError) -> Option<String> {
     error.hint().or_else(|| match error {
-        RecipeError::Unreadable { .. } => Some("a recipe is a TOML file: `stillflow new quickstart` prints one".into()),
+        RecipeError::Unreadable { .. } => {
+            Some("a recipe is a TOML file: `stillflow new quickstart` prints one".into())
+        }
         RecipeError::NotJson { .. } | RecipeError::Shape { .. } => Some(A_MODEL.into()),
         _ => Some("`stillflow new quickstart` prints a recipe with every key".into()),
     })
@@ -86,19 +90,27 @@ fn of_weights(error: &WeightsError) -> Option<String> {
     Some(match error {
         WeightsError::NoDirectory { .. } | WeightsError::Json { .. } => A_MODEL.into(),
         WeightsError::NoFile { path, .. } => format!("{A_MODEL}; `ls {}`", path.display()),
-        WeightsError::NoShard { path } | WeightsError::CutShort { path, .. } | WeightsError::Damaged { path, .. } => {
+        WeightsError::NoShard { path }
+        | WeightsError::CutShort { path, .. }
+        | WeightsError::Damaged { path, .. } => {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             format!("{FETCH_AGAIN}: the model is not whole without `{name}`")
         }
         WeightsError::Config { .. } => {
-            "any Llama or Mistral without a sliding window does; `stillflow ls recipes` shows some".into()
+            "any Llama or Mistral without a sliding window does; `stillflow ls recipes` shows some"
+                .into()
         }
         WeightsError::NoTensor { .. } | WeightsError::Shape { .. } => {
             "`config.json` and the weights are of two models: fetch both from one place".into()
         }
-        WeightsError::Type { .. } => "quantised weights cannot be pruned: use the model they were made from".into(),
+        WeightsError::Type { .. } => {
+            "quantised weights cannot be pruned: use the model they were made from".into()
+        }
         WeightsError::Exists { path } => {
-            format!("name a directory that does not exist yet, or move that one away: `mv {0} {0}.old`", path.display())
+            format!(
+                "name a directory that does not exist yet, or move that one away: `mv {0} {0}.old`",
+                path.display()
+            )
         }
         WeightsError::Store(error) => return of_store(error),
         WeightsError::Io { .. } => return None,
@@ -159,7 +171,8 @@ fn of_shard(error: &ShardError) -> Option<String> {
         ShardError::Store { path, source } if of_store(source).is_none() => path,
         _ => return None,
     };
-    let run = path.ancestors().find(|dir| dir.ends_with("tokens")).and_then(Path::parent)?.display();
+    let run =
+        path.ancestors().find(|dir| dir.ends_with("tokens")).and_then(Path::parent)?.display();
     Some(format!(
         "`rm -r {run}/tokens {run}/checkpoints/prepare {run}/stages/prepare.json`, then `stillflow run {run}` \
          makes the same shards again"

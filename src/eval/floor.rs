@@ -9,7 +9,12 @@ use datasets::shard::Sample;
 /// document, `around` of them, are counted as the model is scored on them: the end is in the probability, and a
 /// beginning follows an end with certainty. `None` if a document is not the grammar's, or none is whole.
 #[expect(clippy::cast_precision_loss, reason = "counts of tokens")]
-pub fn entropy_floor(grammar: &Grammar, samples: &[Sample], around: u64, scored_tokens: u64) -> Option<f64> {
+pub fn entropy_floor(
+    grammar: &Grammar,
+    samples: &[Sample],
+    around: u64,
+    scored_tokens: u64,
+) -> Option<f64> {
     let words = grammar.vocabulary();
     let (mut nats, mut tokens) = (0.0, 0);
     for sample in samples {

@@ -35,7 +35,8 @@ impl HeldOut {
     pub fn batch(&self, index: u64) -> Batch {
         let first = index * self.batch;
         let last = (first + self.batch).min(self.num_sequences);
-        let sequences: Vec<Vec<u32>> = (first..last).map(|i| self.sequences.get(i).tokens).collect();
+        let sequences: Vec<Vec<u32>> =
+            (first..last).map(|i| self.sequences.get(i).tokens).collect();
         Batch::new(&sequences)
     }
 }

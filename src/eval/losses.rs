@@ -15,7 +15,8 @@ pub fn lesson(teacher: &Decoder, batch: &Batch) -> Teacher {
 /// The sums of `model`: cross-entropy, and with a teacher forward KL at τ = 1 and agreement.
 pub fn losses(model: &Decoder, teacher: Option<&Teacher>, batch: &Batch) -> LossSums {
     let device = model.device();
-    let objective = if teacher.is_some() { Objective::forward_kl() } else { Objective::cross_entropy() };
+    let objective =
+        if teacher.is_some() { Objective::forward_kl() } else { Objective::cross_entropy() };
     model.loss(&batch.inputs(&device), &batch.labels(&device), teacher, &objective)
 }
 

@@ -51,7 +51,13 @@ pub struct Text {
 impl ModelReport {
     /// The means of these sums.
     #[expect(clippy::cast_precision_loss, reason = "counts of tokens")]
-    pub fn of(model: &str, num_parameters: u64, sums: &LossSums, has_teacher: bool, text: Text) -> Self {
+    pub fn of(
+        model: &str,
+        num_parameters: u64,
+        sums: &LossSums,
+        has_teacher: bool,
+        text: Text,
+    ) -> Self {
         let tokens = sums.tokens as f64;
         let cross_entropy = sums.cross_entropy / tokens;
         Self {
@@ -60,7 +66,9 @@ impl ModelReport {
             tokens: sums.tokens,
             cross_entropy,
             perplexity: cross_entropy.exp(),
-            bits_per_byte: text.bytes_per_token.map(|bytes| cross_entropy / std::f64::consts::LN_2 / bytes),
+            bits_per_byte: text
+                .bytes_per_token
+                .map(|bytes| cross_entropy / std::f64::consts::LN_2 / bytes),
             forward_kl: has_teacher.then_some(sums.forward_kl / tokens),
             agreement: has_teacher.then_some(sums.agreed as f64 / tokens),
             above_entropy: text.entropy.map(|entropy| cross_entropy - entropy),
@@ -71,7 +79,8 @@ impl ModelReport {
 impl Report {
     /// The table; `tokens_per_second` is by model, as the clock of this machine had it.
     pub fn table(&self, tokens_per_second: &[Option<f64>]) -> String {
-        let has = |f: fn(&ModelReport) -> Option<f64>| self.models.iter().any(|model| f(model).is_some());
+        let has =
+            |f: fn(&ModelReport) -> Option<f64>| self.models.iter().any(|model| f(model).is_some());
         let mut head = vec!["model", "parameters", "cross-entropy", "perplexity"];
         let optional: [(&str, fn(&ModelReport) -> Option<f64>, usize); 4] = [
             ("bits/byte", |m| m.bits_per_byte, 4),
@@ -95,11 +104,17 @@ impl Report {
             ];
             for (name, f, digits) in &optional {
                 let percent = if *name == "top-1 agreement" { "%" } else { "" };
-                row.push(f(model).map_or_else(|| "–".to_owned(), |v| format!("{v:.digits$}{percent}")));
+                row.push(
+                    f(model).map_or_else(|| "–".to_owned(), |v| format!("{v:.digits$}{percent}")),
+                );
             }
             if timed {
                 let rate = tokens_per_second.get(i).copied().flatten();
-                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate that is shown")]
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "a rate that is shown"
+                )]
                 row.push(rate.map_or_else(|| "–".to_owned(), |rate| grouped(rate.round() as u64)));
             }
             rows.push(row);
@@ -147,10 +162,19 @@ mod tests {
 
     #[test]
     fn means_are_sums_divided_once_and_bits_are_by_byte() {
-        let sums = LossSums { tokens: 4, cross_entropy: 8.0, forward_kl: 2.0, agreed: 3, teacher_cross_entropy: 7.0 };
+        let sums = LossSums {
+            tokens: 4,
+            cross_entropy: 8.0,
+            forward_kl: 2.0,
+            agreed: 3,
+            teacher_cross_entropy: 7.0,
+        };
         let text = Text { entropy: Some(1.5), bytes_per_token: Some(4.0) };
         let report = ModelReport::of("student", 7, &sums, true, text);
-        assert_eq!((report.cross_entropy, report.forward_kl, report.agreement), (2.0, Some(0.5), Some(0.75)));
+        assert_eq!(
+            (report.cross_entropy, report.forward_kl, report.agreement),
+            (2.0, Some(0.5), Some(0.75))
+        );
         assert_eq!((report.above_entropy, report.perplexity), (Some(0.5), 2f64.exp()));
         assert!((report.bits_per_byte.unwrap() - 0.5 / std::f64::consts::LN_2).abs() < 1e-15);
     }

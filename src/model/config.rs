@@ -117,10 +117,29 @@ pub enum ConfigError {
 
 /// The keys that [`ModelConfig`] reads itself.
 const KEYS: &[&str] = &[
-    "architectures", "model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
-    "num_key_value_heads", "head_dim", "vocab_size", "max_position_embeddings", "rms_norm_eps", "rope_theta",
-    "rope_scaling", "rope_parameters", "tie_word_embeddings", "attention_bias", "mlp_bias", "hidden_act",
-    "sliding_window", "torch_dtype", "dtype", "transformers_version", "pretraining_tp",
+    "architectures",
+    "model_type",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "vocab_size",
+    "max_position_embeddings",
+    "rms_norm_eps",
+    "rope_theta",
+    "rope_scaling",
+    "rope_parameters",
+    "tie_word_embeddings",
+    "attention_bias",
+    "mlp_bias",
+    "hidden_act",
+    "sliding_window",
+    "torch_dtype",
+    "dtype",
+    "transformers_version",
+    "pretraining_tp",
 ];
 
 fn unexpected(key: &'static str, expected: impl Into<String>, found: &Value) -> ConfigError {
@@ -175,7 +194,9 @@ fn rope(object: &Map<String, Value>) -> Result<(f64, Option<Llama3Rope>), Config
                 original_max_position_embeddings: get("original_max_position_embeddings")?,
             })
         }
-        (Some(_), Some(other)) => return Err(unexpected("rope_scaling", "rope_type `llama3` or none", &json!(other))),
+        (Some(_), Some(other)) => {
+            return Err(unexpected("rope_scaling", "rope_type `llama3` or none", &json!(other)));
+        }
     };
     Ok((theta.unwrap_or(10_000.0), scaling))
 }
@@ -187,7 +208,8 @@ impl ModelConfig {
     ///
     /// If a key is missing or wrong, or the architecture is none of [`Family`]'s.
     pub fn from_json(object: &Map<String, Value>) -> Result<Self, ConfigError> {
-        let kind = object.get("model_type").or_else(|| object.get("architectures").and_then(|a| a.get(0)));
+        let kind =
+            object.get("model_type").or_else(|| object.get("architectures").and_then(|a| a.get(0)));
         let family = match kind.and_then(Value::as_str) {
             Some("llama" | "LlamaForCausalLM") => Family::Llama,
             Some("mistral" | "MistralForCausalLM") => Family::Mistral,
@@ -196,18 +218,24 @@ impl ModelConfig {
                 return Err(unexpected("model_type", "`llama` or `mistral`", &found));
             }
         };
-        if let Some(act) = object.get("hidden_act").filter(|a| !a.is_null() && a.as_str() != Some("silu")) {
+        if let Some(act) =
+            object.get("hidden_act").filter(|a| !a.is_null() && a.as_str() != Some("silu"))
+        {
             return Err(unexpected("hidden_act", "`silu`", act));
         }
         let max_position_embeddings = size(object, "max_position_embeddings")?.unwrap_or(2048);
-        if let Some(window) = size(object, "sliding_window")?.filter(|w| *w < max_position_embeddings) {
+        if let Some(window) =
+            size(object, "sliding_window")?.filter(|w| *w < max_position_embeddings)
+        {
             return Err(unexpected("sliding_window", "null, or the whole context", &json!(window)));
         }
         let hidden_size = required(object, "hidden_size")?;
         let num_attention_heads = required(object, "num_attention_heads")?;
         let head_dim = match size(object, "head_dim")? {
             Some(head_dim) => head_dim,
-            None if hidden_size.is_multiple_of(num_attention_heads) => hidden_size / num_attention_heads,
+            None if hidden_size.is_multiple_of(num_attention_heads) => {
+                hidden_size / num_attention_heads
+            }
             None => {
                 return Err(ConfigError::Indivisible {
                     rule: "without `head_dim`, hidden_size must be a multiple of num_attention_heads",
@@ -236,7 +264,11 @@ impl ModelConfig {
             tie_word_embeddings: flag(object, "tie_word_embeddings")?,
             attention_bias: flag(object, "attention_bias")?,
             mlp_bias: flag(object, "mlp_bias")?,
-            other: object.iter().filter(|(k, _)| !KEYS.contains(&k.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect(),
+            other: object
+                .iter()
+                .filter(|(k, _)| !KEYS.contains(&k.as_str()))
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
         };
         config.check()?;
         Ok(config)
@@ -320,7 +352,11 @@ impl ModelConfig {
     #[must_use]
     pub fn exported_family(&self) -> Family {
         let refused = !self.hidden_size.is_multiple_of(self.num_attention_heads);
-        if refused && !self.attention_bias && !self.mlp_bias { Family::Mistral } else { self.family }
+        if refused && !self.attention_bias && !self.mlp_bias {
+            Family::Mistral
+        } else {
+            self.family
+        }
     }
 
     /// Parameters of one decoder layer.
@@ -404,7 +440,10 @@ mod tests {
         let mut value = llama_8b();
         value["model_type"] = json!("gemma2");
         let error = ModelConfig::from_json(value.as_object().unwrap()).unwrap_err();
-        assert_eq!(error.to_string(), "`model_type`: expected `llama` or `mistral`, found `\"gemma2\"`");
+        assert_eq!(
+            error.to_string(),
+            "`model_type`: expected `llama` or `mistral`, found `\"gemma2\"`"
+        );
     }
 
     #[test]
@@ -412,7 +451,8 @@ mod tests {
         let mut value = llama_8b();
         value["num_hidden_layers"] = json!(u64::MAX / 2);
         let error = ModelConfig::from_json(value.as_object().unwrap()).unwrap_err();
-        let said = format!("`num_hidden_layers`: expected less than 16384, found `{}`", u64::MAX / 2);
+        let said =
+            format!("`num_hidden_layers`: expected less than 16384, found `{}`", u64::MAX / 2);
         assert_eq!(error.to_string(), said);
     }
 

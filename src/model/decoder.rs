@@ -1,6 +1,8 @@
 //! A decoder: embedding, layers, final norm, head; forward, and backward with or without recomputation.
 
-use kernels::loss::{HeadGradients, LossSums, Objective, Teacher, head_loss, head_loss_and_gradients};
+use kernels::loss::{
+    HeadGradients, LossSums, Objective, Teacher, head_loss, head_loss_and_gradients,
+};
 use kernels::rms_norm::{rms_norm, rms_norm_backward};
 use kernels::rope::RopeTables;
 use kernels::{DType, Device, Int, Tensor};
@@ -99,8 +101,16 @@ impl Decoder {
         let rope = self.rope(first, seq);
         let mut x = self.embed(ids);
         for (i, parameters) in self.parameters.layers.iter().enumerate() {
-            let (y, saved) =
-                layer::forward(&self.config, parameters, i, x, batch, &rope, &mut past[i], &mut |_, _, _| {});
+            let (y, saved) = layer::forward(
+                &self.config,
+                parameters,
+                i,
+                x,
+                batch,
+                &rope,
+                &mut past[i],
+                &mut |_, _, _| {},
+            );
             if past[i].is_none() {
                 past[i] = Some(saved.keys_and_values());
             }
@@ -156,7 +166,16 @@ impl Decoder {
         let rope = self.rope(0, seq);
         let run = |i: usize, x: Tensor<2>| {
             let parameters = &self.parameters.layers[i];
-            layer::forward(&self.config, parameters, i, x, batch, &rope, &mut None, &mut |_, _, _| {})
+            layer::forward(
+                &self.config,
+                parameters,
+                i,
+                x,
+                batch,
+                &rope,
+                &mut None,
+                &mut |_, _, _| {},
+            )
         };
         let mut x = self.embed(ids);
         let mut kept = Vec::with_capacity(self.parameters.layers.len());

@@ -52,7 +52,12 @@ fn choose(logits: &[f32], sampling: Sampling, index: u64) -> u32 {
     let max = f64::from(logits[best]);
     let weights = logits.iter().map(|z| ((f64::from(*z) - max) / sampling.temperature).exp());
     let weights: Vec<f64> = weights.collect();
-    let mut left = datasets::random::uniform(&mut datasets::random::stream(sampling.seed, "generate", 0, index)) * weights.iter().sum::<f64>();
+    let mut left = datasets::random::uniform(&mut datasets::random::stream(
+        sampling.seed,
+        "generate",
+        0,
+        index,
+    )) * weights.iter().sum::<f64>();
     for (id, weight) in weights.iter().enumerate() {
         left -= weight;
         if left < 0.0 {

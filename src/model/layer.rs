@@ -93,7 +93,8 @@ pub fn forward(
     tap(index, Site::AttentionOutput, &o);
     let h = x.clone() + layer.o_proj.forward(o.clone());
 
-    let (h_normed, h_rms) = rms_norm(h.clone(), &layer.post_attention_layernorm, config.rms_norm_eps);
+    let (h_normed, h_rms) =
+        rms_norm(h.clone(), &layer.post_attention_layernorm, config.rms_norm_eps);
     tap(index, Site::PostAttentionNorm, &h_normed);
     let gate = layer.gate_proj.forward(h_normed.clone());
     let up = layer.up_proj.forward(h_normed.clone());

@@ -11,8 +11,8 @@ pub mod generate;
 pub mod layer;
 pub mod linear;
 pub mod parameters;
-mod tensors;
 pub mod rope;
+mod tensors;
 
 pub use config::ModelConfig;
 pub use decoder::{Decoder, Recompute};

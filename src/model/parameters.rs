@@ -112,7 +112,9 @@ impl Weight {
             (Self::Vector(a), Self::Vector(b)) => Self::Vector(a + b),
             (Self::Table(a), Self::Table(b)) => Self::Table(a + b),
             (Self::Matrix(a), Self::Matrix(b)) => Self::Matrix(a + b),
-            (a, b) => panic!("parameters of two models: {:?} and {:?}", a.stored_dims(), b.stored_dims()),
+            (a, b) => {
+                panic!("parameters of two models: {:?} and {:?}", a.stored_dims(), b.stored_dims())
+            }
         }
     }
 }

@@ -11,7 +11,8 @@ impl ModelConfig {
         let keys = self.num_key_value_heads * self.head_dim;
         let mut all = vec![("model.embed_tokens.weight".to_owned(), vec![self.vocab_size, hidden])];
         for i in 0..self.num_hidden_layers {
-            let mut vector = |part: &str, dims| all.push((format!("model.layers.{i}.{part}"), dims));
+            let mut vector =
+                |part: &str, dims| all.push((format!("model.layers.{i}.{part}"), dims));
             vector("input_layernorm.weight", vec![hidden]);
             for (part, outputs, inputs, has_bias) in [
                 ("self_attn.q_proj", queries, hidden, self.attention_bias),
@@ -59,10 +60,14 @@ mod tests {
             vocab_size: 7,
             ..shape
         };
-        for (attention_bias, mlp_bias, tie_word_embeddings) in [(false, false, true), (true, true, false)] {
-            let config = ModelConfig { attention_bias, mlp_bias, tie_word_embeddings, ..small.clone() };
+        for (attention_bias, mlp_bias, tie_word_embeddings) in
+            [(false, false, true), (true, true, false)]
+        {
+            let config =
+                ModelConfig { attention_bias, mlp_bias, tie_word_embeddings, ..small.clone() };
             let made = Parameters::zeros(&config, &Device::flex()).named();
-            let made: Vec<_> = made.into_iter().map(|(name, weight)| (name, weight.stored_dims())).collect();
+            let made: Vec<_> =
+                made.into_iter().map(|(name, weight)| (name, weight.stored_dims())).collect();
             assert_eq!(config.tensors(), made);
             let numbers: usize = made.iter().map(|(_, dims)| dims.iter().product::<usize>()).sum();
             assert_eq!(config.num_parameters(), numbers as u64);

@@ -48,11 +48,7 @@ pub struct Assumptions {
 
 impl Default for Assumptions {
     fn default() -> Self {
-        Self {
-            tflops: DEFAULT_TFLOPS,
-            num_devices: 1,
-            working: Working::Bf16,
-        }
+        Self { tflops: DEFAULT_TFLOPS, num_devices: 1, working: Working::Bf16 }
     }
 }
 

@@ -15,17 +15,11 @@ pub(super) fn of(recipe: &Recipe, teacher: &ModelConfig, student: &ModelConfig) 
     let seq_tokens = recipe.tokens.seq_tokens;
     let pretrain = recipe.pretrain.as_ref().map(Pretrain::train);
     let read = |train: &Train| {
-        train
-            .steps_for(seq_tokens)
-            .saturating_mul(train.tokens_per_step(seq_tokens))
+        train.steps_for(seq_tokens).saturating_mul(train.tokens_per_step(seq_tokens))
     };
     // The stages read the same shards; the longest of them reads the most.
     if let Some(tokens) = recipe.distil.iter().chain(&pretrain).map(read).max() {
-        let each = if teacher.vocab_size <= TWO_BYTES {
-            2
-        } else {
-            4
-        };
+        let each = if teacher.vocab_size <= TWO_BYTES { 2 } else { 4 };
         kinds.push(Bytes {
             what: "token shards",
             bytes: tokens.saturating_mul(each),

@@ -14,8 +14,8 @@
 
 use serde::Serialize;
 
-use crate::model::config::ModelConfig;
 use crate::model::Recompute;
+use crate::model::config::ModelConfig;
 use crate::recipe::Recipe;
 
 /// One token through one model.
@@ -33,15 +33,7 @@ impl Forward {
     /// One token through a model, in sequences of so many.
     #[must_use]
     pub fn of(config: &ModelConfig, seq_tokens: u64) -> Self {
-        let [
-            hidden,
-            intermediate,
-            layers,
-            heads,
-            kv_heads,
-            head_dim,
-            vocab,
-        ] = [
+        let [hidden, intermediate, layers, heads, kv_heads, head_dim, vocab] = [
             config.hidden_size,
             config.intermediate_size,
             config.num_hidden_layers,
@@ -71,11 +63,7 @@ impl Forward {
     /// Forward and backward.
     #[must_use]
     pub fn train(&self, recompute: Recompute) -> u64 {
-        let again = if recompute == Recompute::Block {
-            self.layers
-        } else {
-            0
-        };
+        let again = if recompute == Recompute::Block { self.layers } else { 0 };
         self.total().saturating_mul(3).saturating_add(again)
     }
 }
@@ -99,19 +87,13 @@ impl Flops {
     pub(super) fn of(recipe: &Recipe, teacher: &ModelConfig, student: &ModelConfig) -> Self {
         let teacher = Forward::of(teacher, recipe.tokens.seq_tokens);
         let student = Forward::of(student, recipe.tokens.seq_tokens);
-        let trained = recipe
-            .distil
-            .as_ref()
-            .map(|distil| student.train(distil.recompute));
+        let trained = recipe.distil.as_ref().map(|distil| student.train(distil.recompute));
         Self {
             teacher,
             student,
             distil: trained.map(|flops| flops.saturating_add(teacher.total())),
             control: trained.filter(|_| recipe.control.is_some()),
-            pretrain: recipe
-                .pretrain
-                .as_ref()
-                .map(|pretrain| teacher.train(pretrain.recompute)),
+            pretrain: recipe.pretrain.as_ref().map(|pretrain| teacher.train(pretrain.recompute)),
         }
     }
 }

@@ -12,8 +12,8 @@
 //! ```
 
 use super::{Assumptions, Bytes, Working};
-use crate::model::config::ModelConfig;
 use crate::model::Recompute;
+use crate::model::config::ModelConfig;
 use crate::recipe::Recipe;
 
 /// One copy of a chunk's logits, in f32.
@@ -47,31 +47,17 @@ pub(super) fn of(
     };
     let n = student.num_parameters();
     let (size, name) = (device.working.bytes(), device.working.name());
-    let tokens = distil
-        .micro_batch_size
-        .saturating_mul(recipe.tokens.seq_tokens);
-    let activations = kept(student, distil.recompute)
-        .saturating_mul(tokens)
-        .saturating_mul(size);
+    let tokens = distil.micro_batch_size.saturating_mul(recipe.tokens.seq_tokens);
+    let activations = kept(student, distil.recompute).saturating_mul(tokens).saturating_mul(size);
     let other = match distil.recompute {
         Recompute::Block => Recompute::None,
         Recompute::None => Recompute::Block,
     };
-    let instead = kept(student, other)
-        .saturating_mul(tokens)
-        .saturating_mul(size);
-    let bytes = |what, bytes, formula: String| Bytes {
-        what,
-        bytes,
-        formula,
-    };
+    let instead = kept(student, other).saturating_mul(tokens).saturating_mul(size);
+    let bytes = |what, bytes, formula: String| Bytes { what, bytes, formula };
     let mut kinds = Vec::new();
     if device.working == Working::Bf16 {
-        kinds.push(bytes(
-            "working weights",
-            size * n,
-            format!("{name}, {size} bytes a parameter"),
-        ));
+        kinds.push(bytes("working weights", size * n, format!("{name}, {size} bytes a parameter")));
     }
     kinds.extend([
         bytes("master weights", 4 * n, "f32, 4 bytes a parameter".into()),

@@ -84,10 +84,7 @@ impl Plan {
         let flops = Flops::of(recipe, teacher, &student);
         let stages = stages::of(recipe, &flops, device);
         let (before, after) = (Parameters::of(teacher), Parameters::of(&student));
-        let steps = recipe
-            .distil
-            .as_ref()
-            .map(|distil| distil.steps_for(seq_tokens));
+        let steps = recipe.distil.as_ref().map(|distil| distil.steps_for(seq_tokens));
         let tokens = recipe.distil.as_ref().zip(steps);
         Ok(Self {
             description: recipe.description.clone(),
@@ -112,17 +109,13 @@ impl Plan {
     /// Bytes on each device while distilling, all kinds together.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        self.memory
-            .iter()
-            .fold(0, |sum, kind| sum.saturating_add(kind.bytes))
+        self.memory.iter().fold(0, |sum, kind| sum.saturating_add(kind.bytes))
     }
 
     /// Bytes on disk, all kinds together.
     #[must_use]
     pub fn disk_bytes(&self) -> u64 {
-        self.disk
-            .iter()
-            .fold(0, |sum, kind| sum.saturating_add(kind.bytes))
+        self.disk.iter().fold(0, |sum, kind| sum.saturating_add(kind.bytes))
     }
 }
 

@@ -33,12 +33,7 @@ impl Plan {
     /// Each stage with what it reads and what it makes, and under it how much it does.
     fn write_stages(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "stages")?;
-        let width = self
-            .stages
-            .iter()
-            .map(|stage| stage.name.len())
-            .max()
-            .unwrap_or(0);
+        let width = self.stages.iter().map(|stage| stage.name.len()).max().unwrap_or(0);
         for (i, stage) in self.stages.iter().enumerate() {
             let (reads, makes) = (stage.reads.join(" + "), stage.makes.join(" + "));
             writeln!(f, "  [ {:^width$} ]   {reads} ──▶ {makes}", stage.name)?;
@@ -49,31 +44,16 @@ impl Plan {
     }
 
     fn write_shapes(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "shape                           teacher           student"
-        )?;
+        writeln!(f, "shape                           teacher           student")?;
         for row in &self.shapes {
             let (before, after) = (thousands(row.teacher), thousands(row.student));
-            let arrow = if row.teacher == row.student {
-                " "
-            } else {
-                "→"
-            };
+            let arrow = if row.teacher == row.student { " " } else { "→" };
             writeln!(f, "  {:<21} {before:>15} {arrow} {after:>15}", row.quantity)?;
         }
         writeln!(f, "\nparameters")?;
         for (what, before, after) in [
-            (
-                "embedding and head",
-                self.teacher.embedding,
-                self.student.embedding,
-            ),
-            (
-                "non-embedding",
-                self.teacher.non_embedding,
-                self.student.non_embedding,
-            ),
+            ("embedding and head", self.teacher.embedding, self.student.embedding),
+            ("non-embedding", self.teacher.non_embedding, self.student.non_embedding),
             ("total", self.teacher.total, self.student.total),
         ] {
             let share = 100.0 * float(after) / float(before.max(1));
@@ -84,14 +64,10 @@ impl Plan {
     }
 
     fn write_flops(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "FLOPs a token (matrix products and attention; two a multiply-add)"
-        )?;
-        for (what, forward) in [
-            ("teacher, forward", self.flops.teacher),
-            ("student, forward", self.flops.student),
-        ] {
+        writeln!(f, "FLOPs a token (matrix products and attention; two a multiply-add)")?;
+        for (what, forward) in
+            [("teacher, forward", self.flops.teacher), ("student, forward", self.flops.student)]
+        {
             let (total, attention, head) = (forward.total(), forward.attention, forward.head);
             writeln!(
                 f,
@@ -123,12 +99,7 @@ impl Plan {
             }
         }
         if let (Some(steps), Some(tokens)) = (self.distil_steps, self.distil_tokens) {
-            writeln!(
-                f,
-                "  distillation: {} steps, {} tokens",
-                thousands(steps),
-                count(tokens)
-            )?;
+            writeln!(f, "  distillation: {} steps, {} tokens", thousands(steps), count(tokens))?;
         }
         writeln!(f)
     }
@@ -168,13 +139,7 @@ fn write_bytes(f: &mut Formatter<'_>, title: &str, kinds: &[Bytes], total: u64) 
     }
     writeln!(f, "{title}")?;
     for kind in kinds {
-        writeln!(
-            f,
-            "  {:<24} {:>12}   {}",
-            kind.what,
-            bytes(kind.bytes),
-            kind.formula
-        )?;
+        writeln!(f, "  {:<24} {:>12}   {}", kind.what, bytes(kind.bytes), kind.formula)?;
     }
     writeln!(f, "  {:<24} {:>12}\n", "total", bytes(total))
 }

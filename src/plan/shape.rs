@@ -29,11 +29,7 @@ pub struct Parameters {
 impl Parameters {
     pub(super) fn of(config: &ModelConfig) -> Self {
         let (total, embedding) = (config.num_parameters(), config.num_embedding_parameters());
-        Self {
-            total,
-            embedding,
-            non_embedding: total - embedding,
-        }
+        Self { total, embedding, non_embedding: total - embedding }
     }
 }
 

@@ -31,10 +31,7 @@ fn training(train: &Train, seq_tokens: u64) -> (u64, String) {
         thousands(train.global_batch_size),
         thousands(seq_tokens)
     );
-    (
-        steps.saturating_mul(train.tokens_per_step(seq_tokens)),
-        work,
-    )
+    (steps.saturating_mul(train.tokens_per_step(seq_tokens)), work)
 }
 
 pub(super) fn of(recipe: &Recipe, flops: &Flops, device: &Assumptions) -> Vec<Stage> {
@@ -51,11 +48,7 @@ pub(super) fn of(recipe: &Recipe, flops: &Flops, device: &Assumptions) -> Vec<St
             seconds: device.seconds(flops),
         });
     };
-    let mut sources: Vec<String> = recipe
-        .data
-        .keys()
-        .map(|name| format!("data.{name}"))
-        .collect();
+    let mut sources: Vec<String> = recipe.data.keys().map(|name| format!("data.{name}")).collect();
     if sources.is_empty() {
         sources.push("data.corpus".into());
     }
@@ -65,13 +58,7 @@ pub(super) fn of(recipe: &Recipe, flops: &Flops, device: &Assumptions) -> Vec<St
     push("prepare", &reads, &["tokens", "held-out tokens"], seen, 0.0);
     if let (Some(pretrain), Some(each)) = (&recipe.pretrain, flops.pretrain) {
         let (tokens, work) = training(&pretrain.train(), seq_tokens);
-        push(
-            "pretrain",
-            &["tokens"],
-            &["teacher"],
-            work,
-            float(tokens) * float(each),
-        );
+        push("pretrain", &["tokens"], &["teacher"], work, float(tokens) * float(each));
     }
     if let Some(prune) = &recipe.prune {
         let sequences = prune.calibration_sequences;
@@ -84,19 +71,9 @@ pub(super) fn of(recipe: &Recipe, flops: &Flops, device: &Assumptions) -> Vec<St
             work,
             tokens * float(flops.teacher.total()),
         );
-        push(
-            "prune",
-            &["teacher", "scores"],
-            &["plan", "student"],
-            "one cut".into(),
-            0.0,
-        );
+        push("prune", &["teacher", "scores"], &["plan", "student"], "one cut".into(), 0.0);
     }
-    let student = if recipe.prune.is_some() {
-        "student"
-    } else {
-        "a copy of the teacher"
-    };
+    let student = if recipe.prune.is_some() { "student" } else { "a copy of the teacher" };
     if let (Some(distil), Some(each)) = (&recipe.distil, flops.distil) {
         let (tokens, work) = training(distil, seq_tokens);
         push(
@@ -140,13 +117,7 @@ pub(super) fn of(recipe: &Recipe, flops: &Flops, device: &Assumptions) -> Vec<St
     .collect();
     if !made.is_empty() {
         let (reads, makes): (Vec<_>, Vec<_>) = made.into_iter().unzip();
-        push(
-            "export",
-            &reads,
-            &makes,
-            "Hugging Face directories".into(),
-            0.0,
-        );
+        push("export", &reads, &makes, "Hugging Face directories".into(), 0.0);
     }
     stages
 }

@@ -12,10 +12,7 @@ fn plan(name: &str, sets: &[&str]) -> Plan {
 }
 
 fn near(found: f64, expected: f64, tolerance: f64) {
-    assert!(
-        (found / expected - 1.0).abs() < tolerance,
-        "expected {expected}, found {found}"
-    );
+    assert!((found / expected - 1.0).abs() < tolerance, "expected {expected}, found {found}");
 }
 
 #[test]
@@ -26,17 +23,10 @@ fn the_papers_models_have_the_papers_parameters() {
         ("mn-minitron-8b", 12_247_782_400, 8_414_105_600),
     ] {
         let plan = plan(name, &[]);
-        assert_eq!(
-            (plan.teacher.total, plan.student.total),
-            (teacher, student),
-            "{name}"
-        );
+        assert_eq!((plan.teacher.total, plan.student.total), (teacher, student), "{name}");
         assert_eq!(plan.student.embedding + plan.student.non_embedding, student);
     }
-    assert_eq!(
-        plan("llama-3.1-minitron-4b-width", &[]).student.embedding,
-        2 * 128_256 * 3072
-    );
+    assert_eq!(plan("llama-3.1-minitron-4b-width", &[]).student.embedding, 2 * 128_256 * 3072);
 }
 
 #[test]
@@ -47,10 +37,7 @@ fn a_forward_pass_is_two_flops_a_weight_and_four_an_attended_channel() {
     let norms = 32 * 2 * 4096 + 4096;
     let embedding = 128_256 * 4096;
     let attention = 32 * 4 * 32 * 128;
-    assert_eq!(
-        forward.total(),
-        2 * (config.num_parameters() - norms - embedding) + attention
-    );
+    assert_eq!(forward.total(), 2 * (config.num_parameters() - norms - embedding) + attention);
     assert_eq!(
         Forward::of(&config, 8191).attention,
         4096 * forward.attention,
@@ -70,21 +57,13 @@ fn attention_is_counted_as_a_causal_mask_leaves_it() {
 #[test]
 fn a_distilled_token_is_three_student_passes_and_one_of_the_teacher() {
     let plan = plan("llama-3.1-minitron-4b-width", &["distil.recompute=none"]);
-    let Flops {
-        teacher,
-        student,
-        distil,
-        ..
-    } = plan.flops;
+    let Flops { teacher, student, distil, .. } = plan.flops;
     assert_eq!(distil, Some(3 * student.total() + teacher.total()));
     // P2's recipe by the rule of thumb 6 N_s + 2 N_t, on the weights that are multiplied; attention adds to it.
     let products = 6.0 * (4.51e9 - 0.39e9) + 2.0 * (8.03e9 - 0.53e9);
     let attention = units::float(3 * student.attention + teacher.attention);
     near(units::float(distil.unwrap()), products + attention, 0.01);
-    assert_eq!(
-        student.train(Recompute::Block),
-        4 * student.layers + 3 * student.head
-    );
+    assert_eq!(student.train(Recompute::Block), 4 * student.layers + 3 * student.head);
 }
 
 #[test]
@@ -92,16 +71,8 @@ fn the_papers_run_has_its_tokens_and_its_cost() {
     let plan = plan("llama-3.1-minitron-4b-width", &[]);
     assert_eq!(plan.distil_steps, Some(9_961));
     assert_eq!(plan.distil_tokens, Some(9_961 * 1152 * 8192));
-    let distil = plan
-        .stages
-        .iter()
-        .find(|stage| stage.name == "distil")
-        .unwrap();
-    near(
-        distil.flops,
-        9_961.0 * 1152.0 * 8192.0 * units::float(plan.flops.distil.unwrap()),
-        1e-12,
-    );
+    let distil = plan.stages.iter().find(|stage| stage.name == "distil").unwrap();
+    near(distil.flops, 9_961.0 * 1152.0 * 8192.0 * units::float(plan.flops.distil.unwrap()), 1e-12);
     near(distil.seconds, distil.flops / 4e14, 1e-12);
     assert!(plan.total_flops > distil.flops);
 }
@@ -111,15 +82,7 @@ fn twice_the_devices_take_half_the_time_and_the_same_flops() {
     let recipe = Recipe::resolve("mn-minitron-8b", &[]).unwrap();
     let teacher = recipe.teacher_shape(0).unwrap();
     let of = |num_devices| {
-        Plan::of(
-            &recipe,
-            &teacher,
-            &Assumptions {
-                num_devices,
-                ..Assumptions::default()
-            },
-        )
-        .unwrap()
+        Plan::of(&recipe, &teacher, &Assumptions { num_devices, ..Assumptions::default() }).unwrap()
     };
     let (one, two) = (of(1), of(2));
     near(one.total_seconds, 2.0 * two.total_seconds, 1e-12);
@@ -131,10 +94,7 @@ fn training_holds_eighteen_bytes_a_parameter_in_bf16_and_sixteen_in_f32() {
     let recipe = Recipe::resolve("llama-3.1-minitron-4b-width", &[]).unwrap();
     let teacher = recipe.teacher_shape(0).unwrap();
     for (working, each, teachers) in [(Working::Bf16, 18, 2), (Working::F32, 16, 4)] {
-        let device = Assumptions {
-            working,
-            ..Assumptions::default()
-        };
+        let device = Assumptions { working, ..Assumptions::default() };
         let plan = Plan::of(&recipe, &teacher, &device).unwrap();
         let of = |names: &[&str]| -> u64 {
             plan.memory
@@ -160,13 +120,7 @@ fn computing_blocks_again_keeps_one_layer_and_the_inputs_of_all() {
 #[test]
 fn the_disk_holds_the_kept_checkpoints_and_the_one_being_written() {
     let plan = plan("mn-minitron-8b", &["distil.keep_checkpoints=3"]);
-    let of = |what: &str| {
-        plan.disk
-            .iter()
-            .find(|kind| kind.what == what)
-            .unwrap()
-            .bytes
-    };
+    let of = |what: &str| plan.disk.iter().find(|kind| kind.what == what).unwrap().bytes;
     assert_eq!(of("checkpoints of distil"), 4 * 12 * 8_414_105_600);
     assert_eq!(of("models/student"), 2 * 8_414_105_600);
     assert_eq!(of("token shards"), 4 * plan.distil_tokens.unwrap());
@@ -175,17 +129,9 @@ fn the_disk_holds_the_kept_checkpoints_and_the_one_being_written() {
 #[test]
 fn a_small_vocabulary_takes_two_bytes_a_token() {
     let plan = plan("quickstart", &["distil.steps=1", "pretrain.steps=7"]);
-    let shards = plan
-        .disk
-        .iter()
-        .find(|kind| kind.what == "token shards")
-        .unwrap();
+    let shards = plan.disk.iter().find(|kind| kind.what == "token shards").unwrap();
     let recipe = Recipe::resolve("quickstart", &[]).unwrap();
-    let per_step = recipe
-        .pretrain
-        .unwrap()
-        .train()
-        .tokens_per_step(recipe.tokens.seq_tokens);
+    let per_step = recipe.pretrain.unwrap().train().tokens_per_step(recipe.tokens.seq_tokens);
     assert_eq!(shards.bytes, 2 * 7 * per_step, "of the longer stage");
 }
 
@@ -194,15 +140,11 @@ fn the_stages_are_those_whose_tables_are_there() {
     let names = |plan: &Plan| -> Vec<&str> { plan.stages.iter().map(|stage| stage.name).collect() };
     assert_eq!(
         names(&plan("quickstart", &[])),
-        [
-            "prepare", "pretrain", "observe", "prune", "distil", "control", "evaluate", "export"
-        ]
+        ["prepare", "pretrain", "observe", "prune", "distil", "control", "evaluate", "export"]
     );
     assert_eq!(
         names(&plan("mn-minitron-8b", &[])),
-        [
-            "prepare", "observe", "prune", "distil", "evaluate", "export"
-        ]
+        ["prepare", "observe", "prune", "distil", "evaluate", "export"]
     );
     assert_eq!(
         names(&plan("[teacher]\nconfig = \"llama-3.2-1b\"\n", &[])),

@@ -43,19 +43,12 @@ pub(super) fn bytes(n: u64) -> String {
 
 /// `4.05 ZFLOP`.
 pub(super) fn flops(n: f64) -> String {
-    scaled(
-        n,
-        &[
-            "FLOP", "KFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP", "ZFLOP", "YFLOP",
-        ],
-    )
+    scaled(n, &["FLOP", "KFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP", "ZFLOP", "YFLOP"])
 }
 
 /// `94.0 B`.
 pub(super) fn count(n: u64) -> String {
-    scaled(float(n), &["", "K", "M", "B", "T"])
-        .trim_end()
-        .into()
+    scaled(float(n), &["", "K", "M", "B", "T"]).trim_end().into()
 }
 
 /// The two largest units: `117 d 5 h`, `3 min 20 s`, `0.4 s`.
@@ -76,10 +69,7 @@ pub(super) fn duration(seconds: f64) -> String {
         let whole = (seconds / below).round() * below;
         if whole >= unit {
             let first = (whole / unit).floor();
-            return format!(
-                "{first:.0} {name} {:.0} {below_name}",
-                (whole - first * unit) / below
-            );
+            return format!("{first:.0} {name} {:.0} {below_name}", (whole - first * unit) / below);
         }
     }
     format!("{seconds:.0} s")
@@ -91,12 +81,8 @@ mod tests {
 
     #[test]
     fn thousands_are_separated_from_the_right() {
-        for (n, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1000, "1,000"),
-            (4_512_746_496, "4,512,746,496"),
-        ] {
+        for (n, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (4_512_746_496, "4,512,746,496")]
+        {
             assert_eq!(thousands(n), text);
         }
     }

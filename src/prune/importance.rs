@@ -66,7 +66,8 @@ impl Importance {
                 Site::PostAttentionNorm => sums.post_attention_norm[layer] = sum,
                 Site::Neurons => sums.neurons[layer] = sum,
                 Site::AttentionOutput => {
-                    sums.heads[layer] = sum.chunks(head_dim).map(|head| head.iter().sum()).collect();
+                    sums.heads[layer] =
+                        sum.chunks(head_dim).map(|head| head.iter().sum()).collect();
                 }
             }
         });
@@ -100,7 +101,8 @@ impl Importance {
         ];
         let layers = 0..self.heads.len();
         let bad = |sums: &[f64]| sums.iter().any(|s| !s.is_finite());
-        let found = layers.flat_map(|layer| sites.iter().map(move |(s, name)| (layer, &s[layer], *name)));
+        let found =
+            layers.flat_map(|layer| sites.iter().map(move |(s, name)| (layer, &s[layer], *name)));
         found.into_iter().find(|(_, sums, _)| bad(sums)).map(|(layer, _, name)| (layer, name))
     }
 

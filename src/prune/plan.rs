@@ -53,7 +53,9 @@ pub enum PlanError {
         found: String,
     },
     /// The key-value groups keep different numbers of query heads.
-    #[error("layer {layer}: key-value group {group} keeps {found} query heads, group 0 keeps {expected}")]
+    #[error(
+        "layer {layer}: key-value group {group} keeps {found} query heads, group 0 keeps {expected}"
+    )]
     Groups {
         /// The student's layer.
         layer: usize,
@@ -77,7 +79,9 @@ pub enum PlanError {
         found: usize,
     },
     /// The scores are not those of this model.
-    #[error("scores of {what}: expected {expected}, found {found}: these are another model's scores")]
+    #[error(
+        "scores of {what}: expected {expected}, found {found}: these are another model's scores"
+    )]
     Scores {
         /// Which scores.
         what: &'static str,

@@ -29,8 +29,10 @@ impl Importance {
     pub fn write(&self, path: &Path) -> Result<Written, TableError> {
         let (mut site, mut layer, mut index, mut sum) = (vec![], vec![], vec![], vec![]);
         for (name, sums) in self.sites() {
-            for (l, i, value) in
-                sums.iter().enumerate().flat_map(|(l, row)| row.iter().enumerate().map(move |(i, v)| (l, i, *v)))
+            for (l, i, value) in sums
+                .iter()
+                .enumerate()
+                .flat_map(|(l, row)| row.iter().enumerate().map(move |(i, v)| (l, i, *v)))
             {
                 site.push(name.to_owned());
                 layer.push(l as u64);
@@ -57,17 +59,28 @@ impl Importance {
     pub fn read(path: &Path, config: &ModelConfig) -> Result<Self, ImportanceError> {
         let table = Table::read(path)?;
         let mut sums = Self::zeros(config);
-        let expected: usize = sums.sites().iter().flat_map(|(_, rows)| rows.iter()).map(Vec::len).sum();
-        let (Some(Column::F64(values)), Some(Column::U64(samples))) = (table.column("sum"), table.column("samples"))
+        let expected: usize =
+            sums.sites().iter().flat_map(|(_, rows)| rows.iter()).map(Vec::len).sum();
+        let (Some(Column::F64(values)), Some(Column::U64(samples))) =
+            (table.column("sum"), table.column("samples"))
         else {
             return Err(ImportanceError::Other { path: path.to_owned(), expected, found: 0 });
         };
         if values.len() != expected {
-            return Err(ImportanceError::Other { path: path.to_owned(), expected, found: values.len() });
+            return Err(ImportanceError::Other {
+                path: path.to_owned(),
+                expected,
+                found: values.len(),
+            });
         }
         sums.samples = samples.first().copied().unwrap_or(0);
         let mut values = values.iter();
-        for site in [&mut sums.input_norm, &mut sums.post_attention_norm, &mut sums.heads, &mut sums.neurons] {
+        for site in [
+            &mut sums.input_norm,
+            &mut sums.post_attention_norm,
+            &mut sums.heads,
+            &mut sums.neurons,
+        ] {
             site.iter_mut().flatten().zip(&mut values).for_each(|(sum, value)| *sum = *value);
         }
         Ok(sums)
@@ -100,7 +113,8 @@ mod tests {
     #[test]
     fn sums_are_read_back_bit_for_bit_and_not_for_another_model() {
         let shape = described("llama-3.2-1b").unwrap();
-        let small = ModelConfig { hidden_size: 6, intermediate_size: 5, num_hidden_layers: 2, ..shape };
+        let small =
+            ModelConfig { hidden_size: 6, intermediate_size: 5, num_hidden_layers: 2, ..shape };
         let mut sums = Importance::zeros(&small);
         sums.samples = 3;
         for (i, value) in sums.neurons.iter_mut().flatten().enumerate() {

@@ -33,7 +33,10 @@ pub fn cut(teacher: &Decoder, plan: &PrunePlan) -> Result<Decoder, PlanError> {
             k_proj: inputs(&source.k_proj, &hidden),
             v_proj: inputs(&source.v_proj, &hidden),
             o_proj: outputs(inputs(&source.o_proj, &heads), &hidden),
-            post_attention_layernorm: source.post_attention_layernorm.clone().select(0, hidden.clone()),
+            post_attention_layernorm: source
+                .post_attention_layernorm
+                .clone()
+                .select(0, hidden.clone()),
             gate_proj: outputs(inputs(&source.gate_proj, &hidden), &neurons),
             up_proj: outputs(inputs(&source.up_proj, &hidden), &neurons),
             down_proj: outputs(inputs(&source.down_proj, &neurons), &hidden),

@@ -49,25 +49,16 @@ impl FromStr for ByteCount {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = || NotAByteCount { text: text.into() };
-        let unit = UNITS
-            .iter()
-            .find_map(|(name, n)| Some((text.strip_suffix(name)?, *n)));
+        let unit = UNITS.iter().find_map(|(name, n)| Some((text.strip_suffix(name)?, *n)));
         let (digits, unit) = unit.unwrap_or((text, 1));
         let bytes = super::decimal::scaled(digits, unit).ok_or_else(wrong)?;
-        if i64::try_from(bytes).is_ok() {
-            Ok(Self(bytes))
-        } else {
-            Err(wrong())
-        }
+        if i64::try_from(bytes).is_ok() { Ok(Self(bytes)) } else { Err(wrong()) }
     }
 }
 
 impl fmt::Display for ByteCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match UNITS
-            .iter()
-            .find(|(_, unit)| self.0 > 0 && self.0.is_multiple_of(*unit))
-        {
+        match UNITS.iter().find(|(_, unit)| self.0 > 0 && self.0.is_multiple_of(*unit)) {
             Some((name, unit)) => write!(f, "{}{name}", self.0 / unit),
             None => write!(f, "{}", self.0),
         }
@@ -95,11 +86,9 @@ impl<'de> Deserialize<'de> for ByteCount {
             }
 
             fn visit_i64<E: de::Error>(self, bytes: i64) -> Result<ByteCount, E> {
-                u64::try_from(bytes).map(ByteCount).map_err(|_| {
-                    E::custom(NotAByteCount {
-                        text: bytes.to_string(),
-                    })
-                })
+                u64::try_from(bytes)
+                    .map(ByteCount)
+                    .map_err(|_| E::custom(NotAByteCount { text: bytes.to_string() }))
             }
         }
         deserializer.deserialize_any(Count)
@@ -120,32 +109,14 @@ mod tests {
 
     #[test]
     fn what_is_not_a_number_of_bytes_is_refused() {
-        for text in [
-            "5 GB",
-            "5G",
-            "GB",
-            "5gb",
-            "-1KB",
-            "0.0001KB",
-            "",
-            "9999999999TiB",
-        ] {
+        for text in ["5 GB", "5G", "GB", "5gb", "-1KB", "0.0001KB", "", "9999999999TiB"] {
             assert!(text.parse::<ByteCount>().is_err(), "{text}");
         }
     }
 
     #[test]
     fn what_is_shown_parses_back_the_same() {
-        for bytes in [
-            0,
-            1,
-            1000,
-            1024,
-            1536,
-            5_000_000_000,
-            5 << 30,
-            u64::MAX >> 1,
-        ] {
+        for bytes in [0, 1, 1000, 1024, 1536, 5_000_000_000, 5 << 30, u64::MAX >> 1] {
             assert_eq!(ByteCount(bytes).to_string().parse(), Ok(ByteCount(bytes)));
         }
         assert_eq!(ByteCount(5_000_000_000).to_string(), "5GB");

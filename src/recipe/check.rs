@@ -12,11 +12,7 @@ pub(super) fn wrong(
     expected: impl Into<String>,
     found: impl Display,
 ) -> RecipeError {
-    RecipeError::Value {
-        key: key.into(),
-        expected: expected.into(),
-        found: found.to_string(),
-    }
+    RecipeError::Value { key: key.into(), expected: expected.into(), found: found.to_string() }
 }
 
 pub(super) fn ensure(
@@ -25,26 +21,18 @@ pub(super) fn ensure(
     expected: &str,
     found: impl Display,
 ) -> Result<(), RecipeError> {
-    if holds {
-        Ok(())
-    } else {
-        Err(wrong(key, expected, found))
-    }
+    if holds { Ok(()) } else { Err(wrong(key, expected, found)) }
 }
 
 fn not_both(first: (&str, bool), second: (&str, bool)) -> Result<(), RecipeError> {
     if first.1 && second.1 {
-        return Err(RecipeError::Both {
-            first: first.0.into(),
-            second: second.0.into(),
-        });
+        return Err(RecipeError::Both { first: first.0.into(), second: second.0.into() });
     }
     Ok(())
 }
 
 pub(super) fn positive(table: &str, keys: &[(&str, u64)]) -> Result<(), RecipeError> {
-    keys.iter()
-        .try_for_each(|(key, n)| ensure(*n > 0, &format!("{table}.{key}"), "1 or more", n))
+    keys.iter().try_for_each(|(key, n)| ensure(*n > 0, &format!("{table}.{key}"), "1 or more", n))
 }
 
 impl Recipe {
@@ -54,22 +42,11 @@ impl Recipe {
     ///
     /// The first value that does not.
     pub fn check(&self) -> Result<(), RecipeError> {
-        ensure(
-            self.schema == SCHEMA,
-            "schema",
-            &SCHEMA.to_string(),
-            self.schema,
-        )?;
+        ensure(self.schema == SCHEMA, "schema", &SCHEMA.to_string(), self.schema)?;
         let (model, config) = (self.teacher.model.is_some(), self.teacher.config.is_some());
         not_both(("teacher.model", model), ("teacher.config", config))?;
-        not_both(
-            ("teacher.model", model),
-            ("pretrain", self.pretrain.is_some()),
-        )?;
-        not_both(
-            ("teacher.config", config),
-            ("pretrain", self.pretrain.is_some()),
-        )?;
+        not_both(("teacher.model", model), ("pretrain", self.pretrain.is_some()))?;
+        not_both(("teacher.config", config), ("pretrain", self.pretrain.is_some()))?;
         self.data
             .iter()
             .try_for_each(|(name, source)| check_source(&format!("data.{name}"), source))?;
@@ -99,42 +76,23 @@ impl Recipe {
         }
         self.check_losses()?;
         if self.control.is_some() && self.distil.is_none() {
-            return Err(RecipeError::Alone {
-                table: "control",
-                needed: "distil",
-            });
+            return Err(RecipeError::Alone { table: "control", needed: "distil" });
         }
         positive(
             "evaluate",
-            &[
-                ("sequences", self.evaluate.sequences),
-                ("batch", self.evaluate.batch),
-            ],
+            &[("sequences", self.evaluate.sequences), ("batch", self.evaluate.batch)],
         )?;
-        positive(
-            "export",
-            &[("max_shard_bytes", self.export.max_shard_bytes.get())],
-        )
+        positive("export", &[("max_shard_bytes", self.export.max_shard_bytes.get())])
     }
 
     fn check_losses(&self) -> Result<(), RecipeError> {
         let (kl, ce) = (&self.losses.forward_kl, &self.losses.cross_entropy);
         for (key, weight) in [("forward_kl", kl.weight), ("cross_entropy", ce.weight)] {
             let holds = weight >= 0.0 && weight.is_finite();
-            ensure(
-                holds,
-                &format!("losses.{key}.weight"),
-                "a number, 0 or more",
-                weight,
-            )?;
+            ensure(holds, &format!("losses.{key}.weight"), "a number, 0 or more", weight)?;
         }
         let holds = kl.temperature > 0.0 && kl.temperature.is_finite();
-        ensure(
-            holds,
-            "losses.forward_kl.temperature",
-            "a number above 0",
-            kl.temperature,
-        )?;
+        ensure(holds, "losses.forward_kl.temperature", "a number above 0", kl.temperature)?;
         let sum = kl.weight + ce.weight;
         ensure(sum > 0.0, "losses", "one weight above 0 at least", "none")
     }
@@ -143,33 +101,15 @@ impl Recipe {
 fn check_source(table: &str, source: &Source) -> Result<(), RecipeError> {
     let key = |name: &str| format!("{table}.{name}");
     let generated = source.generate.is_some();
-    not_both(
-        (&key("path"), source.path.is_some()),
-        (&key("generate"), generated),
-    )?;
+    not_both((&key("path"), source.path.is_some()), (&key("generate"), generated))?;
     if let Some(path) = &source.path {
-        ensure(
-            !path.is_empty(),
-            &key("path"),
-            "a file, folder or glob",
-            "an empty text",
-        )?;
+        ensure(!path.is_empty(), &key("path"), "a file, folder or glob", "an empty text")?;
     }
     if let Some(stories) = source.num_stories {
-        ensure(
-            generated,
-            &key("num_stories"),
-            "it beside `generate` alone",
-            stories,
-        )?;
+        ensure(generated, &key("num_stories"), "it beside `generate` alone", stories)?;
         ensure(stories > 0, &key("num_stories"), "1 or more", stories)?;
     }
-    ensure(
-        !source.field.is_empty(),
-        &key("field"),
-        "a name",
-        "an empty text",
-    )?;
+    ensure(!source.field.is_empty(), &key("field"), "a name", "an empty text")?;
     let empty = source.split == Split::Delimiter(String::new());
     ensure(!empty, &key("split"), "a delimiter", "an empty text")
 }
@@ -186,11 +126,9 @@ fn check_prune(prune: &Prune) -> Result<(), RecipeError> {
     let mut layers = prune.drop_layers.clone();
     layers.sort_unstable();
     match layers.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(wrong(
-            "prune.drop_layers",
-            "each layer once",
-            format!("layer {} twice", pair[0]),
-        )),
+        Some(pair) => {
+            Err(wrong("prune.drop_layers", "each layer once", format!("layer {} twice", pair[0])))
+        }
         None => Ok(()),
     }
 }

@@ -6,22 +6,10 @@ use crate::model::config::ModelConfig;
 
 /// Name and `config.json` of every described model.
 pub const DESCRIBED: &[(&str, &str)] = &[
-    (
-        "llama-3.1-8b",
-        include_str!("../model/described/llama-3.1-8b.json"),
-    ),
-    (
-        "llama-3.2-1b",
-        include_str!("../model/described/llama-3.2-1b.json"),
-    ),
-    (
-        "llama-3.2-3b",
-        include_str!("../model/described/llama-3.2-3b.json"),
-    ),
-    (
-        "mistral-nemo-12b",
-        include_str!("../model/described/mistral-nemo-12b.json"),
-    ),
+    ("llama-3.1-8b", include_str!("../model/described/llama-3.1-8b.json")),
+    ("llama-3.2-1b", include_str!("../model/described/llama-3.2-1b.json")),
+    ("llama-3.2-3b", include_str!("../model/described/llama-3.2-3b.json")),
+    ("mistral-nemo-12b", include_str!("../model/described/mistral-nemo-12b.json")),
 ];
 
 /// The shape of a described model.
@@ -54,9 +42,6 @@ mod tests {
     #[test]
     fn nemos_heads_are_narrower_than_its_width_would_suggest() {
         let nemo = described("mistral-nemo-12b").unwrap();
-        assert_eq!(
-            (nemo.hidden_size / nemo.num_attention_heads, nemo.head_dim),
-            (160, 128)
-        );
+        assert_eq!((nemo.hidden_size / nemo.num_attention_heads, nemo.head_dim), (160, 128));
     }
 }

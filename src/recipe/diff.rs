@@ -17,13 +17,7 @@ impl Recipe {
         names
             .into_iter()
             .filter(|name| before.get(*name) != after.get(*name))
-            .map(|name| {
-                format!(
-                    "{name}: {} → {}",
-                    show(before.get(name)),
-                    show(after.get(name))
-                )
-            })
+            .map(|name| format!("{name}: {} → {}", show(before.get(name)), show(after.get(name))))
             .collect()
     }
 }
@@ -61,12 +55,8 @@ mod tests {
     #[test]
     fn every_key_that_differs_has_a_line() {
         let before = Recipe::resolve(BASE, &[]).unwrap();
-        let sets = [
-            "distil.learning_rate=1e-3",
-            "distil.tokens=1M",
-            "prune.hidden_size=75%",
-            "seed=2",
-        ];
+        let sets =
+            ["distil.learning_rate=1e-3", "distil.tokens=1M", "prune.hidden_size=75%", "seed=2"];
         let after = Recipe::resolve(BASE, &sets.map(String::from)).unwrap();
         let lines = before.diff(&after);
         for line in [
@@ -76,15 +66,9 @@ mod tests {
             "prune.hidden_size: (absent) → \"75%\"",
             "seed: 1 → 2",
         ] {
-            assert!(
-                lines.iter().any(|l| l == line),
-                "{line} is not in {lines:#?}"
-            );
+            assert!(lines.iter().any(|l| l == line), "{line} is not in {lines:#?}");
         }
         // The rest is the defaults of the new table.
-        assert!(
-            lines.iter().filter(|l| !l.starts_with("prune.")).count() == 4,
-            "{lines:#?}"
-        );
+        assert!(lines.iter().filter(|l| !l.starts_with("prune.")).count() == 4, "{lines:#?}");
     }
 }

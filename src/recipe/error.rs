@@ -146,10 +146,8 @@ impl RecipeError {
             Self::UnknownShape { suggestion, .. } => Some(match suggestion {
                 Some(name) => meant(name),
                 None => {
-                    let names: Vec<_> = super::DESCRIBED
-                        .iter()
-                        .map(|(name, _)| format!("`{name}`"))
-                        .collect();
+                    let names: Vec<_> =
+                        super::DESCRIBED.iter().map(|(name, _)| format!("`{name}`")).collect();
                     format!("the shapes built in are {}", names.join(", "))
                 }
             }),

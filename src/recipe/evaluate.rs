@@ -19,9 +19,6 @@ pub struct Evaluate {
 
 impl Default for Evaluate {
     fn default() -> Self {
-        Self {
-            sequences: DEFAULT_SEQUENCES,
-            batch: DEFAULT_BATCH,
-        }
+        Self { sequences: DEFAULT_SEQUENCES, batch: DEFAULT_BATCH }
     }
 }

@@ -30,30 +30,17 @@ pub(super) fn explain(message: &str) -> Explained {
     if let Some(rest) = message.strip_prefix("unknown variant ") {
         return unknown("word", rest);
     }
-    let wrong = message
-        .strip_prefix("invalid type: ")
-        .or_else(|| message.strip_prefix("invalid value: "));
+    let wrong =
+        message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
     if let Some((found, expected)) = wrong.and_then(|rest| rest.rsplit_once(", expected ")) {
         let advice = (expected == "struct Source")
             .then(|| "a source of text has a name of its own, as in `[data.corpus]`".to_string());
-        let named = TYPES
-            .iter()
-            .find(|(name, _)| *name == expected)
-            .map(|(_, words)| *words);
-        let expected = named.unwrap_or(if expected.starts_with("struct ") {
-            "a table"
-        } else {
-            expected
-        });
-        return Explained {
-            message: format!("expected {expected}, found {found}"),
-            advice,
-        };
+        let named = TYPES.iter().find(|(name, _)| *name == expected).map(|(_, words)| *words);
+        let expected =
+            named.unwrap_or(if expected.starts_with("struct ") { "a table" } else { expected });
+        return Explained { message: format!("expected {expected}, found {found}"), advice };
     }
-    Explained {
-        message: message.into(),
-        advice: None,
-    }
+    Explained { message: message.into(), advice: None }
 }
 
 /// `` `found`, expected one of `a`, `b` ``: the nearest if there is one, or else all of them.
@@ -73,10 +60,7 @@ fn unknown(kind: &str, rest: &str) -> Explained {
     }
     let message = format!("unknown {kind} `{found}`");
     if let Some(name) = nearest(found, known.iter().copied()) {
-        return Explained {
-            message,
-            advice: Some(format!("did you mean `{name}`?")),
-        };
+        return Explained { message, advice: Some(format!("did you mean `{name}`?")) };
     }
     let list: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
     let message = match list.split_last() {
@@ -84,38 +68,25 @@ fn unknown(kind: &str, rest: &str) -> Explained {
         Some((only, [])) => format!("{message}, expected {only}"),
         Some((last, others)) => format!("{message}, expected {} or {last}", others.join(", ")),
     };
-    Explained {
-        message,
-        advice: None,
-    }
+    Explained { message, advice: None }
 }
 
 /// Line and column (both from 1) of a byte of `text`, and the line with what begins there underlined.
 pub(super) fn place(text: &str, span: std::ops::Range<usize>) -> (usize, usize, String) {
-    let start = (0..=span.start.min(text.len()))
-        .rev()
-        .find(|i| text.is_char_boundary(*i))
-        .unwrap_or(0);
+    let start =
+        (0..=span.start.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
     let before = &text[..start];
     let line_start = before.rfind('\n').map_or(0, |i| i + 1);
     let line = text[line_start..].lines().next().unwrap_or_default();
     let number = before.matches('\n').count() + 1;
     let indent = before[line_start..].chars().count();
-    let marked = text
-        .get(start..span.end.min(line_start + line.len()))
-        .unwrap_or_default();
+    let marked = text.get(start..span.end.min(line_start + line.len())).unwrap_or_default();
     let carets = "^".repeat(marked.chars().count().max(1));
     // Tabs stay tabs, so that the mark stands under what it marks.
-    let pad: String = before[line_start..]
-        .chars()
-        .map(|c| if c == '\t' { c } else { ' ' })
-        .collect();
+    let pad: String =
+        before[line_start..].chars().map(|c| if c == '\t' { c } else { ' ' }).collect();
     let gutter = " ".repeat(number.to_string().len());
-    (
-        number,
-        indent + 1,
-        format!("{gutter} |\n{number} | {line}\n{gutter} | {pad}{carets}"),
-    )
+    (number, indent + 1, format!("{gutter} |\n{number} | {line}\n{gutter} | {pad}{carets}"))
 }
 
 #[cfg(test)]

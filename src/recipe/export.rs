@@ -34,9 +34,6 @@ pub struct Export {
 
 impl Default for Export {
     fn default() -> Self {
-        Self {
-            dtype: ExportDtype::default(),
-            max_shard_bytes: DEFAULT_MAX_SHARD_BYTES,
-        }
+        Self { dtype: ExportDtype::default(), max_shard_bytes: DEFAULT_MAX_SHARD_BYTES }
     }
 }

@@ -31,10 +31,7 @@ pub struct ForwardKl {
 
 impl Default for ForwardKl {
     fn default() -> Self {
-        Self {
-            weight: DEFAULT_FORWARD_KL_WEIGHT,
-            temperature: DEFAULT_TEMPERATURE,
-        }
+        Self { weight: DEFAULT_FORWARD_KL_WEIGHT, temperature: DEFAULT_TEMPERATURE }
     }
 }
 
@@ -48,8 +45,6 @@ pub struct CrossEntropy {
 
 impl Default for CrossEntropy {
     fn default() -> Self {
-        Self {
-            weight: DEFAULT_CROSS_ENTROPY_WEIGHT,
-        }
+        Self { weight: DEFAULT_CROSS_ENTROPY_WEIGHT }
     }
 }

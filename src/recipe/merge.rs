@@ -60,20 +60,14 @@ mod tests {
 
     #[test]
     fn tables_are_merged_key_by_key() {
-        let text = merged(
-            "seed = 1\n[a]\nx = 1\ny = 2\n",
-            "[a]\ny = 3\nz = 4\n[b]\nw = 5\n",
-        );
+        let text = merged("seed = 1\n[a]\nx = 1\ny = 2\n", "[a]\ny = 3\nz = 4\n[b]\nw = 5\n");
         assert_eq!(text, "seed = 1\n\n[a]\nx = 1\ny = 3\nz = 4\n\n[b]\nw = 5\n");
     }
 
     #[test]
     fn a_list_is_replaced_and_not_continued() {
         assert_eq!(
-            merged(
-                "[prune]\ndrop_layers = [1, 2]\n",
-                "[prune]\ndrop_layers = [3]\n"
-            ),
+            merged("[prune]\ndrop_layers = [1, 2]\n", "[prune]\ndrop_layers = [3]\n"),
             "[prune]\ndrop_layers = [3]\n"
         );
     }

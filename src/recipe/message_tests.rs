@@ -144,10 +144,7 @@ fn values_that_do_not_go_together_name_the_key_what_was_expected_and_what_was_fo
             distil("micro_batch_size = 5"),
             "`distil.micro_batch_size`: expected a divisor of global_batch_size = 16, found 5",
         ),
-        (
-            distil("micro_batch_size = 0"),
-            "`distil.micro_batch_size`: expected 1 or more, found 0",
-        ),
+        (distil("micro_batch_size = 0"), "`distil.micro_batch_size`: expected 1 or more, found 0"),
         (
             distil("learning_rate = nan"),
             "`distil.learning_rate`: expected a number above 0, found NaN",
@@ -156,10 +153,7 @@ fn values_that_do_not_go_together_name_the_key_what_was_expected_and_what_was_fo
             distil("min_learning_rate = 1.0"),
             "`distil.min_learning_rate`: expected a number between 0 and learning_rate = 0.0001, found 1",
         ),
-        (
-            distil("beta2 = 1.0"),
-            "`distil.beta2`: expected a number from 0 and below 1, found 1",
-        ),
+        (distil("beta2 = 1.0"), "`distil.beta2`: expected a number from 0 and below 1, found 1"),
         (
             "[tokens]\nseq_tokens = 1\n".into(),
             "`tokens.seq_tokens`: expected 2 to 16777216, found 1",
@@ -216,18 +210,9 @@ fn a_set_that_does_not_fit_is_answered_like_a_line_of_the_file() {
             "distil.steps",
             "`--set distil.steps`: expected `key=value`\nhint: for instance `--set distil.steps=100`",
         ),
-        (
-            "=5",
-            "`--set =5`: expected `key=value`\nhint: for instance `--set distil.steps=100`",
-        ),
-        (
-            "distil=5",
-            "`--set distil=5`: expected a table, found integer `5`",
-        ),
-        (
-            "extends=quickstart",
-            "`--set extends=quickstart`: a recipe says itself what it extends",
-        ),
+        ("=5", "`--set =5`: expected `key=value`\nhint: for instance `--set distil.steps=100`"),
+        ("distil=5", "`--set distil=5`: expected a table, found integer `5`"),
+        ("extends=quickstart", "`--set extends=quickstart`: a recipe says itself what it extends"),
         (
             "distil.steps.more=5",
             "`--set distil.steps.more=5`: expected a whole number, 0 or more, found map",
@@ -244,10 +229,7 @@ fn a_file_is_named_by_its_path() {
     std::fs::write(&path, "sed = 1\n").unwrap();
     let said = said(path.to_str().unwrap(), &[]);
     assert!(
-        said.starts_with(&format!(
-            "`{}`, line 1, column 1: unknown key `sed`\n",
-            path.display()
-        )),
+        said.starts_with(&format!("`{}`, line 1, column 1: unknown key `sed`\n", path.display())),
         "{said}"
     );
     assert!(said.ends_with("hint: did you mean `seed`?"), "{said}");
@@ -261,8 +243,5 @@ fn a_shape_that_nobody_knows_is_answered_with_the_nearest() {
         error.to_string(),
         "`teacher.config`: no model shape is called `llama-3.1-9b`, and no file is"
     );
-    assert_eq!(
-        error.hint().as_deref(),
-        Some("did you mean `llama-3.1-8b`?")
-    );
+    assert_eq!(error.hint().as_deref(), Some("did you mean `llama-3.1-8b`?"));
 }

@@ -40,11 +40,7 @@ impl Recipe {
             let base = find(&name, &text.directory)?;
             let (base_table, base) = parse(&base)?;
             if let Some(further) = base.extends {
-                return Err(RecipeError::ExtendsTwice {
-                    origin: text.origin,
-                    base: name,
-                    further,
-                });
+                return Err(RecipeError::ExtendsTwice { origin: text.origin, base: name, further });
             }
             table.remove("extends");
             table = merge::merge(base_table, table);
@@ -54,11 +50,7 @@ impl Recipe {
         }
         let merged = toml::to_string(&table).unwrap_or_default();
         let mut recipe = typed(&text.origin, &merged)?;
-        for source in recipe
-            .data
-            .values_mut()
-            .filter(|source| source.generate.is_some())
-        {
+        for source in recipe.data.values_mut().filter(|source| source.generate.is_some()) {
             source.num_stories.get_or_insert(DEFAULT_NUM_STORIES);
         }
         recipe.check()?;
@@ -69,11 +61,7 @@ impl Recipe {
 fn find(name: &str, directory: &Path) -> Result<Text, RecipeError> {
     if let Some((name, text)) = RECIPES.iter().find(|(known, _)| *known == name) {
         let origin = format!("recipe `{name}`");
-        return Ok(Text {
-            origin,
-            text: (*text).into(),
-            directory: PathBuf::new(),
-        });
+        return Ok(Text { origin, text: (*text).into(), directory: PathBuf::new() });
     }
     if name.contains(['\n', '=']) && !Path::new(name).exists() {
         return Ok(Text {
@@ -92,16 +80,10 @@ fn find(name: &str, directory: &Path) -> Result<Text, RecipeError> {
             suggestion: suggest::nearest(name, known),
         });
     }
-    let text = fs::read_to_string(&path).map_err(|source| RecipeError::Unreadable {
-        path: path.clone(),
-        source,
-    })?;
+    let text = fs::read_to_string(&path)
+        .map_err(|source| RecipeError::Unreadable { path: path.clone(), source })?;
     let directory = path.parent().map(PathBuf::from).unwrap_or_default();
-    Ok(Text {
-        origin: format!("`{}`", path.display()),
-        text,
-        directory,
-    })
+    Ok(Text { origin: format!("`{}`", path.display()), text, directory })
 }
 
 /// The text as keys and values, to merge, and as a recipe, so that an error has its line.

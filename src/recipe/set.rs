@@ -17,10 +17,7 @@ pub(super) fn apply(table: &Table, assignment: &str) -> Result<Table, RecipeErro
         advice,
     };
     let form = || {
-        fail(
-            "expected `key=value`".into(),
-            Some("for instance `--set distil.steps=100`".into()),
-        )
+        fail("expected `key=value`".into(), Some("for instance `--set distil.steps=100`".into()))
     };
     let (key, value) = assignment.split_once('=').ok_or_else(form)?;
     let (key, value) = (key.trim(), value.trim());
@@ -47,11 +44,7 @@ pub(super) fn apply(table: &Table, assignment: &str) -> Result<Table, RecipeErro
 
 /// Whether the table has the keys and types of a recipe; if not, what serde says.
 fn typed(table: &Table) -> Result<(), String> {
-    table
-        .clone()
-        .try_into::<Recipe>()
-        .map(drop)
-        .map_err(|error| error.message().into())
+    table.clone().try_into::<Recipe>().map(drop).map_err(|error| error.message().into())
 }
 
 /// The parts of a dotted key, quotes as in TOML.
@@ -76,7 +69,5 @@ fn nested(path: &[String], value: Value) -> Table {
     for name in path.iter().skip(1).rev() {
         value = Value::Table(Table::from_iter([(name.clone(), value)]));
     }
-    path.first()
-        .map(|name| Table::from_iter([(name.clone(), value)]))
-        .unwrap_or_default()
+    path.first().map(|name| Table::from_iter([(name.clone(), value)])).unwrap_or_default()
 }

@@ -67,12 +67,7 @@ impl FromStr for Size {
                     Err(wrong())
                 }
             }
-            None => text
-                .parse()
-                .ok()
-                .filter(|n| *n > 0)
-                .map(Self::Exact)
-                .ok_or_else(wrong),
+            None => text.parse().ok().filter(|n| *n > 0).map(Self::Exact).ok_or_else(wrong),
         }
     }
 }
@@ -112,9 +107,7 @@ impl<'de> Deserialize<'de> for Size {
             fn visit_i64<E: de::Error>(self, size: i64) -> Result<Size, E> {
                 match usize::try_from(size) {
                     Ok(size) if size > 0 => Ok(Size::Exact(size)),
-                    _ => Err(E::custom(NotASize {
-                        text: size.to_string(),
-                    })),
+                    _ => Err(E::custom(NotASize { text: size.to_string() })),
                 }
             }
         }
@@ -129,26 +122,14 @@ mod tests {
     #[test]
     fn a_share_is_rounded_to_the_nearest_multiple() {
         assert_eq!(Size::Percent(75.0).of(4096, 8), 3072);
-        assert_eq!(
-            Size::Percent(62.5).of(172, 8),
-            104,
-            "107.5 lies nearer to 104 than to 112"
-        );
-        assert_eq!(
-            Size::Percent(66.0).of(172, 8),
-            112,
-            "113.52 lies nearer to 112 than to 120"
-        );
+        assert_eq!(Size::Percent(62.5).of(172, 8), 104, "107.5 lies nearer to 104 than to 112");
+        assert_eq!(Size::Percent(66.0).of(172, 8), 112, "113.52 lies nearer to 112 than to 120");
     }
 
     #[test]
     fn a_share_is_one_multiple_at_least_and_never_more_than_the_teacher_has() {
         assert_eq!(Size::Percent(0.1).of(64, 8), 8);
-        assert_eq!(
-            Size::Percent(100.0).of(100, 8),
-            100,
-            "13 multiples of 8 would be 104"
-        );
+        assert_eq!(Size::Percent(100.0).of(100, 8), 100, "13 multiples of 8 would be 104");
         assert_eq!(Size::Percent(50.0).of(4, 8), 4);
     }
 
@@ -159,9 +140,9 @@ mod tests {
 
     #[test]
     fn shares_outside_of_nought_to_a_hundred_are_refused() {
-        for text in [
-            "0%", "100.1%", "-5%", "%", "abc%", "nan%", "inf%", "1e1%", "75 %", "0", "-3", "75",
-        ] {
+        for text in
+            ["0%", "100.1%", "-5%", "%", "abc%", "nan%", "inf%", "1e1%", "75 %", "0", "-3", "75"]
+        {
             assert_eq!(text.parse::<Size>().is_err(), text != "75", "{text}");
         }
     }

@@ -19,11 +19,7 @@ impl Recipe {
 }
 
 fn wrong(key: &str, expected: String, found: String) -> RecipeError {
-    RecipeError::Value {
-        key: format!("prune.{key}"),
-        expected,
-        found,
-    }
+    RecipeError::Value { key: format!("prune.{key}"), expected, found }
 }
 
 fn sized(
@@ -35,11 +31,7 @@ fn sized(
     let Some(size) = size else { return Ok(whole) };
     let found = size.of(whole, multiple_of);
     if found == 0 || found > whole {
-        return Err(wrong(
-            key,
-            format!("1 to the teacher's {whole}"),
-            found.to_string(),
-        ));
+        return Err(wrong(key, format!("1 to the teacher's {whole}"), found.to_string()));
     }
     Ok(found)
 }
@@ -64,11 +56,7 @@ impl Prune {
         }
         if self.drop_layers.len() >= layers {
             let expected = format!("fewer than the teacher's {layers} layers");
-            return Err(wrong(
-                "drop_layers",
-                expected,
-                self.drop_layers.len().to_string(),
-            ));
+            return Err(wrong("drop_layers", expected, self.drop_layers.len().to_string()));
         }
         Ok(ModelConfig {
             hidden_size: sized(
@@ -105,25 +93,13 @@ mod tests {
         let teacher = described("llama-3.1-8b").unwrap();
         assert_eq!(student("").unwrap(), teacher);
         let cut = student("hidden_size = \"75%\"").unwrap();
-        assert_eq!(
-            cut,
-            ModelConfig {
-                hidden_size: 3072,
-                ..teacher
-            }
-        );
+        assert_eq!(cut, ModelConfig { hidden_size: 3072, ..teacher });
         assert_eq!(cut.head_dim, 128);
     }
 
     #[test]
     fn shares_of_heads_are_rounded_to_the_key_value_heads() {
-        for (share, heads) in [
-            ("50%", 16),
-            ("60%", 16),
-            ("65%", 24),
-            ("1%", 8),
-            ("100%", 32),
-        ] {
+        for (share, heads) in [("50%", 16), ("60%", 16), ("65%", 24), ("1%", 8), ("100%", 32)] {
             let config = student(&format!("num_attention_heads = \"{share}\"")).unwrap();
             assert_eq!(config.num_attention_heads, heads, "{share}");
         }
@@ -153,9 +129,7 @@ mod tests {
         }
         let all: Vec<usize> = (0..32).collect();
         assert_eq!(
-            student(&format!("drop_layers = {all:?}"))
-                .unwrap_err()
-                .to_string(),
+            student(&format!("drop_layers = {all:?}")).unwrap_err().to_string(),
             "`prune.drop_layers`: expected fewer than the teacher's 32 layers, found 32"
         );
     }

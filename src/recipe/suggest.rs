@@ -25,9 +25,7 @@ pub(super) fn nearest<'a>(
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<String> {
     let candidates: Vec<&str> = candidates.into_iter().collect();
-    let synonym = SYNONYMS
-        .iter()
-        .find(|(other, ours)| *other == word && candidates.contains(ours));
+    let synonym = SYNONYMS.iter().find(|(other, ours)| *other == word && candidates.contains(ours));
     if let Some((_, ours)) = synonym {
         return Some((*ours).into());
     }
@@ -41,32 +39,19 @@ pub(super) fn nearest<'a>(
 mod tests {
     use super::*;
 
-    const KEYS: [&str; 4] = [
-        "learning_rate",
-        "min_learning_rate",
-        "hidden_size",
-        "intermediate_size",
-    ];
+    const KEYS: [&str; 4] =
+        ["learning_rate", "min_learning_rate", "hidden_size", "intermediate_size"];
 
     #[test]
     fn a_slip_of_the_pen_is_recognised() {
-        assert_eq!(
-            nearest("learning_rte", KEYS).as_deref(),
-            Some("learning_rate")
-        );
+        assert_eq!(nearest("learning_rte", KEYS).as_deref(), Some("learning_rate"));
         assert_eq!(nearest("hidden-size", KEYS).as_deref(), Some("hidden_size"));
-        assert_eq!(
-            nearest("distill", ["distil", "data"]).as_deref(),
-            Some("distil")
-        );
+        assert_eq!(nearest("distill", ["distil", "data"]).as_deref(), Some("distil"));
     }
 
     #[test]
     fn another_tools_word_is_translated_and_not_compared() {
-        assert_eq!(
-            nearest("ffn_hidden_size", KEYS).as_deref(),
-            Some("intermediate_size")
-        );
+        assert_eq!(nearest("ffn_hidden_size", KEYS).as_deref(), Some("intermediate_size"));
         assert_eq!(nearest("lr", KEYS).as_deref(), Some("learning_rate"));
     }
 

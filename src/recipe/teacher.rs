@@ -52,19 +52,11 @@ impl Teacher {
 }
 
 fn read(path: &Path) -> Result<ModelConfig, RecipeError> {
-    let shape = |source| RecipeError::Shape {
-        path: PathBuf::from(path),
-        source,
-    };
-    let text = fs::read_to_string(path).map_err(|source| RecipeError::Unreadable {
-        path: path.into(),
-        source,
-    })?;
-    let object: Map<String, Value> =
-        serde_json::from_str(&text).map_err(|source| RecipeError::NotJson {
-            path: path.into(),
-            source,
-        })?;
+    let shape = |source| RecipeError::Shape { path: PathBuf::from(path), source };
+    let text = fs::read_to_string(path)
+        .map_err(|source| RecipeError::Unreadable { path: path.into(), source })?;
+    let object: Map<String, Value> = serde_json::from_str(&text)
+        .map_err(|source| RecipeError::NotJson { path: path.into(), source })?;
     ModelConfig::from_json(&object).map_err(shape)
 }
 
@@ -108,10 +100,7 @@ impl Recipe {
     pub fn teacher_shape(&self, vocab_size: usize) -> Result<ModelConfig, RecipeError> {
         match &self.pretrain {
             Some(pretrain) => pretrain
-                .shape(
-                    vocab_size,
-                    usize::try_from(self.tokens.seq_tokens).unwrap_or(usize::MAX),
-                )
+                .shape(vocab_size, usize::try_from(self.tokens.seq_tokens).unwrap_or(usize::MAX))
                 .map_err(|source| RecipeError::PretrainShape { source }),
             None => self.teacher.shape()?.ok_or(RecipeError::NoTeacher),
         }
@@ -125,31 +114,16 @@ mod tests {
     fn model(config: &str) -> (tempfile::TempDir, Recipe) {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("config.json"), config).unwrap();
-        let teacher = Teacher {
-            model: Some(dir.path().to_str().unwrap().into()),
-            config: None,
-        };
-        (
-            dir,
-            Recipe {
-                teacher,
-                ..Recipe::default()
-            },
-        )
+        let teacher = Teacher { model: Some(dir.path().to_str().unwrap().into()), config: None };
+        (dir, Recipe { teacher, ..Recipe::default() })
     }
 
     #[test]
     fn the_shape_is_the_directorys_and_not_the_tokenizers() {
         let (dir, recipe) = model(DESCRIBED[1].1);
-        assert_eq!(
-            recipe.teacher_shape(7).unwrap(),
-            described("llama-3.2-1b").unwrap()
-        );
+        assert_eq!(recipe.teacher_shape(7).unwrap(), described("llama-3.2-1b").unwrap());
         let path = dir.path().join("config.json").to_str().unwrap().to_string();
-        let by_path = Teacher {
-            model: None,
-            config: Some(path),
-        };
+        let by_path = Teacher { model: None, config: Some(path) };
         assert_eq!(by_path.shape().unwrap(), described("llama-3.2-1b"));
     }
 
@@ -157,10 +131,7 @@ mod tests {
     fn a_teacher_trained_here_has_the_tokenizers_vocabulary() {
         let recipe = Recipe::resolve("quickstart", &["tokens.seq_tokens=4096".into()]).unwrap();
         let shape = recipe.teacher_shape(1234).unwrap();
-        assert_eq!(
-            (shape.vocab_size, shape.max_position_embeddings),
-            (1234, 4096)
-        );
+        assert_eq!((shape.vocab_size, shape.max_position_embeddings), (1234, 4096));
     }
 
     #[test]
@@ -168,10 +139,7 @@ mod tests {
         for (config, message) in [
             ("{", "is not a JSON object"),
             ("[]", "is not a JSON object"),
-            (
-                "{\"model_type\": \"gemma2\"}",
-                "is not the configuration of a supported model",
-            ),
+            ("{\"model_type\": \"gemma2\"}", "is not the configuration of a supported model"),
         ] {
             let (dir, recipe) = model(config);
             let path = dir.path().join("config.json");
@@ -180,10 +148,7 @@ mod tests {
             assert!(std::error::Error::source(&error).is_some());
             fs::remove_file(&path).unwrap();
             let error = recipe.teacher_shape(7).unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                format!("`{}` cannot be read", path.display())
-            );
+            assert_eq!(error.to_string(), format!("`{}` cannot be read", path.display()));
         }
         let error = Recipe::default().teacher_shape(7).unwrap_err();
         assert!(matches!(error, RecipeError::NoTeacher), "{error}");

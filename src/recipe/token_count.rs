@@ -7,12 +7,8 @@ use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 /// The suffixes, largest first; powers of a thousand.
-const SUFFIXES: [(char, u64); 4] = [
-    ('T', 1_000_000_000_000),
-    ('B', 1_000_000_000),
-    ('M', 1_000_000),
-    ('K', 1_000),
-];
+const SUFFIXES: [(char, u64); 4] =
+    [('T', 1_000_000_000_000), ('B', 1_000_000_000), ('M', 1_000_000), ('K', 1_000)];
 
 /// A number of tokens; in a recipe a string such as `"94B"`, or a plain integer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,26 +41,17 @@ impl FromStr for TokenCount {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = || NotATokenCount { text: text.into() };
-        let unit = SUFFIXES
-            .iter()
-            .find_map(|(suffix, n)| Some((text.strip_suffix(*suffix)?, *n)));
+        let unit = SUFFIXES.iter().find_map(|(suffix, n)| Some((text.strip_suffix(*suffix)?, *n)));
         let (digits, unit) = unit.unwrap_or((text, 1));
         let tokens = super::decimal::scaled(digits, unit).ok_or_else(wrong)?;
         // TOML's integers end there.
-        if i64::try_from(tokens).is_ok() {
-            Ok(Self(tokens))
-        } else {
-            Err(wrong())
-        }
+        if i64::try_from(tokens).is_ok() { Ok(Self(tokens)) } else { Err(wrong()) }
     }
 }
 
 impl fmt::Display for TokenCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match SUFFIXES
-            .iter()
-            .find(|(_, unit)| self.0 > 0 && self.0.is_multiple_of(*unit))
-        {
+        match SUFFIXES.iter().find(|(_, unit)| self.0 > 0 && self.0.is_multiple_of(*unit)) {
             Some((suffix, unit)) => write!(f, "{}{suffix}", self.0 / unit),
             None => write!(f, "{}", self.0),
         }
@@ -92,11 +79,9 @@ impl<'de> Deserialize<'de> for TokenCount {
             }
 
             fn visit_i64<E: de::Error>(self, tokens: i64) -> Result<TokenCount, E> {
-                u64::try_from(tokens).map(TokenCount).map_err(|_| {
-                    E::custom(NotATokenCount {
-                        text: tokens.to_string(),
-                    })
-                })
+                u64::try_from(tokens)
+                    .map(TokenCount)
+                    .map_err(|_| E::custom(NotATokenCount { text: tokens.to_string() }))
             }
         }
         deserializer.deserialize_any(Count)
@@ -154,21 +139,9 @@ mod tests {
 
     #[test]
     fn what_is_shown_parses_back_the_same() {
-        for tokens in [
-            0,
-            1,
-            999,
-            1000,
-            1001,
-            12_000,
-            1_500_000_000,
-            94_000_000_000,
-            u64::MAX >> 1,
-        ] {
-            assert_eq!(
-                TokenCount(tokens).to_string().parse(),
-                Ok(TokenCount(tokens))
-            );
+        for tokens in [0, 1, 999, 1000, 1001, 12_000, 1_500_000_000, 94_000_000_000, u64::MAX >> 1]
+        {
+            assert_eq!(TokenCount(tokens).to_string().parse(), Ok(TokenCount(tokens)));
         }
         assert_eq!(TokenCount(94_000_000_000).to_string(), "94B");
         assert_eq!(TokenCount(1_500_000).to_string(), "1500K");

@@ -185,9 +185,7 @@ impl Train {
     pub fn steps_for(&self, seq_tokens: u64) -> u64 {
         match (self.steps, self.tokens) {
             (Some(steps), _) => steps,
-            (None, Some(tokens)) => tokens
-                .get()
-                .div_ceil(self.tokens_per_step(seq_tokens).max(1)),
+            (None, Some(tokens)) => tokens.get().div_ceil(self.tokens_per_step(seq_tokens).max(1)),
             (None, None) => 0,
         }
     }
@@ -233,10 +231,7 @@ mod tests {
     #[test]
     fn the_steps_of_a_token_budget_cover_it_and_one_fewer_would_not() {
         for tokens in [1, 4095, 4096, 4097, 1_000_000] {
-            let train = Train {
-                tokens: Some(TokenCount::new(tokens)),
-                ..Train::default()
-            };
+            let train = Train { tokens: Some(TokenCount::new(tokens)), ..Train::default() };
             let steps = train.steps_for(256);
             assert!(steps * train.tokens_per_step(256) >= tokens);
             assert!((steps - 1) * train.tokens_per_step(256) < tokens);

@@ -34,7 +34,10 @@ mod tests {
         let recipe = with_absolute_paths(Recipe::resolve(text, &[]).unwrap());
         let here = std::env::current_dir().unwrap();
         assert_eq!(recipe.teacher.model, Some(here.join("m").to_string_lossy().into_owned()));
-        assert_eq!(recipe.data["a"].path, Some(here.join("text/*.txt").to_string_lossy().into_owned()));
+        assert_eq!(
+            recipe.data["a"].path,
+            Some(here.join("text/*.txt").to_string_lossy().into_owned())
+        );
         let shape = Recipe::resolve("[teacher]\nconfig = \"llama-3.1-8b\"\n", &[]).unwrap();
         assert_eq!(with_absolute_paths(shape).teacher.config.as_deref(), Some("llama-3.1-8b"));
     }

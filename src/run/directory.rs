@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use datasets::store::{Checkpoint, Checkpoints, Digest, RunLock, create_dir_all, digest_bytes, write_atomic};
+use datasets::store::{
+    Checkpoint, Checkpoints, Digest, RunLock, create_dir_all, digest_bytes, write_atomic,
+};
 use serde_json::{Value, json};
 
 use super::absolute::with_absolute_paths;
@@ -99,7 +101,8 @@ impl RunDirectory {
         if self.is_over() {
             return Ok(true);
         }
-        let checkpoints = Checkpoints::open(&self.path.join("checkpoints").join(stage), self.digest)?;
+        let checkpoints =
+            Checkpoints::open(&self.path.join("checkpoints").join(stage), self.digest)?;
         Ok(checkpoints.newest()?.checkpoint.is_some_and(|newest| newest.step >= steps))
     }
 
@@ -131,7 +134,10 @@ impl RunDirectory {
                 Some(checkpoint) => format!("going on from step {}", checkpoint.step),
                 None => "beginning the stage anew".to_owned(),
             };
-            eprintln!("warning: checkpoint `{}` is passed over: {error}; {goes_on}", path.display());
+            eprintln!(
+                "warning: checkpoint `{}` is passed over: {error}; {goes_on}",
+                path.display()
+            );
             let fields = json!({"stage": stage, "checkpoint": path.display().to_string(), "reason": error.to_string()});
             self.events.push("passed over", fields);
         }

@@ -37,13 +37,19 @@ impl Events {
         file.seek(SeekFrom::Start(0))
             .and_then(|_| file.read_to_end(&mut text))
             .map_err(Error::io(path, "read"))?;
-        let starts = text.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
-        let starts = starts.filter(|line| line["event"] == "started" || line["event"] == "resumed").count();
+        let starts = text
+            .split(|b| *b == b'\n')
+            .filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+        let starts =
+            starts.filter(|line| line["event"] == "started" || line["event"] == "resumed").count();
         if !text.is_empty() && !text.ends_with(b"\n") {
             file.write_all(b"\n").map_err(Error::io(path, "write"))?;
         }
         let events = Self { file: Mutex::new(file), incarnation: starts as u64 + 1 };
-        events.push(if starts == 0 { "started" } else { "resumed" }, json!({"version": env!("CARGO_PKG_VERSION")}));
+        events.push(
+            if starts == 0 { "started" } else { "resumed" },
+            json!({"version": env!("CARGO_PKG_VERSION")}),
+        );
         Ok(events)
     }
 
@@ -84,8 +90,10 @@ mod tests {
         assert_eq!(events.incarnation(), 2);
         events.push("sealed", json!({"stage": "prepare"}));
         let text = std::fs::read_to_string(&path).unwrap();
-        let lines: Vec<Option<Value>> = text.lines().map(|line| serde_json::from_str(line).ok()).collect();
-        let names: Vec<_> = lines.iter().flatten().map(|line| line["event"].as_str().unwrap()).collect();
+        let lines: Vec<Option<Value>> =
+            text.lines().map(|line| serde_json::from_str(line).ok()).collect();
+        let names: Vec<_> =
+            lines.iter().flatten().map(|line| line["event"].as_str().unwrap()).collect();
         assert_eq!(names, ["started", "resumed", "sealed"]);
         assert_eq!(lines.len(), 4);
     }

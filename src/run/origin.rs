@@ -59,13 +59,17 @@ impl Origin {
 }
 
 /// Files that decide what a run makes, beside the tensors.
-const READ: [&str; 4] = ["config.json", "model.safetensors.index.json", "tokenizer.json", "tokenizer_config.json"];
+const READ: [&str; 4] =
+    ["config.json", "model.safetensors.index.json", "tokenizer.json", "tokenizer_config.json"];
 
 /// Adds the digests of the files in `dir` that a model or a tokenizer is read from.
 ///
 /// # Errors
 /// [`Error::Io`] if a file cannot be read.
-pub(super) fn digest_inputs(path: &Path, inputs: &mut BTreeMap<String, Digest>) -> Result<(), Error> {
+pub(super) fn digest_inputs(
+    path: &Path,
+    inputs: &mut BTreeMap<String, Digest>,
+) -> Result<(), Error> {
     let mut files = vec![];
     if path.is_dir() {
         for entry in std::fs::read_dir(path).map_err(Error::io(path, "list"))? {

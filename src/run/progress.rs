@@ -51,7 +51,8 @@ impl Progress {
             return;
         }
         let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(5));
+            let bar =
+                ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(5));
             let template = "{prefix:>9} {bar:28} {pos}/{len} {wide_msg}";
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style.progress_chars("━╸─"));
@@ -65,7 +66,8 @@ impl Progress {
             eprintln!("{name:>9}: {total} {unit}{from}");
         }
         let now = Instant::now();
-        let stage = Stage { name: name.to_owned(), unit, first: done, total, begun: now, said: now, bar };
+        let stage =
+            Stage { name: name.to_owned(), unit, first: done, total, begun: now, said: now, bar };
         *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = Some(stage);
     }
 
@@ -79,7 +81,8 @@ impl Progress {
         }
         let elapsed = stage.begun.elapsed().as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "counts of steps")]
-        let (made, left) = ((done - stage.first.min(done)) as f64, stage.total.saturating_sub(done) as f64);
+        let (made, left) =
+            ((done - stage.first.min(done)) as f64, stage.total.saturating_sub(done) as f64);
         let rate = made / elapsed.max(1e-9);
         let left = if made > 0.0 { duration(left / rate) } else { "?".to_owned() };
         let text = format!("{rate:.1} {}/s, {left} left  {}", stage.unit, what());
@@ -103,7 +106,11 @@ impl Progress {
             bar.finish_and_clear();
         }
         let took = duration(stage.begun.elapsed().as_secs_f64());
-        eprintln!("{:>9}: done in {took}{}{what}", stage.name, if what.is_empty() { "" } else { "  " });
+        eprintln!(
+            "{:>9}: done in {took}{}{what}",
+            stage.name,
+            if what.is_empty() { "" } else { "  " }
+        );
     }
 }
 

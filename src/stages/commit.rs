@@ -33,8 +33,12 @@ impl Commit for Committing {
         let bytes: u64 = parts.iter().map(|part| part.bytes).sum();
         let parts: Result<Vec<_>, Failure> = parts.into_iter().map(stored).collect();
         let incarnation = self.ctx.run.events.incarnation();
-        let checkpoint = self.checkpoints.commit(step.0, incarnation, parts?).map_err(Failure::of)?;
-        self.ctx.run.events.push("sealed", json!({"stage": self.stage, "step": step.0, "bytes": bytes}));
+        let checkpoint =
+            self.checkpoints.commit(step.0, incarnation, parts?).map_err(Failure::of)?;
+        self.ctx
+            .run
+            .events
+            .push("sealed", json!({"stage": self.stage, "step": step.0, "bytes": bytes}));
         (self.then)(&checkpoint).map_err(Failure::of)?;
         self.checkpoints.collect(self.keep).map_err(Failure::of)?;
         Ok(())
@@ -60,6 +64,7 @@ fn stored(part: Part) -> Result<datasets::store::Part, Failure> {
 /// Copies a durable file, durably.
 pub fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     let bytes = std::fs::read(from).map_err(Error::io(from, "read"))?;
-    datasets::store::write_atomic(to, |file| file.write_all(&bytes)).map_err(|e: StoreError| Error::from(e))?;
+    datasets::store::write_atomic(to, |file| file.write_all(&bytes))
+        .map_err(|e: StoreError| Error::from(e))?;
     Ok(())
 }

@@ -55,7 +55,10 @@ impl Data {
         let (shards, train) = open(Kind::Train)?;
         let (_, held_out) = open(Kind::HeldOut)?;
         let tokenizer = tokenizer_path(run, recipe);
-        let missing = || Error::Malformed { path: Kind::Train.dir(run), reason: "the shards have no header".into() };
+        let missing = || Error::Malformed {
+            path: Kind::Train.dir(run),
+            reason: "the shards have no header".into(),
+        };
         let header = shards.header().ok_or_else(missing)?.clone();
         let (bos, eos) = around(recipe, &header, &tokenizer)?;
         let seq_tokens = usize::try_from(recipe.tokens.seq_tokens).unwrap_or(usize::MAX);
@@ -92,10 +95,15 @@ fn around(
 ) -> Result<(Option<u32>, Option<u32>), Error> {
     let choose = |which, add, id: Option<u32>| match (add, id) {
         (AddToken::Never, _) => Ok(None),
-        (AddToken::Always, None) => Err(Error::NoSpecial { which, tokenizer: tokenizer.to_owned() }),
+        (AddToken::Always, None) => {
+            Err(Error::NoSpecial { which, tokenizer: tokenizer.to_owned() })
+        }
         (AddToken::Always | AddToken::Auto, id) => Ok(id),
     };
-    Ok((choose("bos", recipe.tokens.bos, header.bos_id)?, choose("eos", recipe.tokens.eos, header.eos_id)?))
+    Ok((
+        choose("bos", recipe.tokens.bos, header.bos_id)?,
+        choose("eos", recipe.tokens.eos, header.eos_id)?,
+    ))
 }
 
 /// Bytes of text a token, those around documents counted as tokens.

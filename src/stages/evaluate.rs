@@ -55,7 +55,9 @@ pub fn evaluate(ctx: &Arc<Context>, data: &Data) -> Result<Evaluated, Error> {
     }
     let named: Vec<(&'static str, u64, Decoder)> = judged(ctx, data)?
         .into_iter()
-        .map(|(name, decoder)| (name, decoder.config.num_parameters(), in_working_type(ctx, &decoder)))
+        .map(|(name, decoder)| {
+            (name, decoder.config.num_parameters(), in_working_type(ctx, &decoder))
+        })
         .collect();
     let decoders: Vec<Decoder> = named.iter().map(|(.., decoder)| decoder.clone()).collect();
     let (count, steps) = (decoders.len(), data.held_out.num_batches());
@@ -65,7 +67,12 @@ pub fn evaluate(ctx: &Arc<Context>, data: &Data) -> Result<Evaluated, Error> {
     let (shared, rates) = (Arc::clone(ctx), Arc::new(std::sync::Mutex::new(vec![(0, 0.0); count])));
     let clock = Arc::clone(&rates);
     let fold = move |checkpoint: Option<&Checkpoint>, checkpoints| {
-        shared.progress.begin(STAGE, "batches", checkpoint.map_or(0, |checkpoint| checkpoint.step), steps);
+        shared.progress.begin(
+            STAGE,
+            "batches",
+            checkpoint.map_or(0, |checkpoint| checkpoint.step),
+            steps,
+        );
         let sums = match checkpoint {
             Some(checkpoint) => read_sums(&checkpoint.dir.join(SUMS), count)?,
             None => vec![LossSums::default(); count],
@@ -86,12 +93,17 @@ pub fn evaluate(ctx: &Arc<Context>, data: &Data) -> Result<Evaluated, Error> {
     };
     let rates = rates.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     #[expect(clippy::cast_precision_loss, reason = "a count of tokens")]
-    let tokens_per_second: Vec<Option<f64>> =
-        rates.iter().map(|(tokens, seconds)| (*tokens > 0).then(|| *tokens as f64 / seconds)).collect();
+    let tokens_per_second: Vec<Option<f64>> = rates
+        .iter()
+        .map(|(tokens, seconds)| (*tokens > 0).then(|| *tokens as f64 / seconds))
+        .collect();
     write_json(&ctx.run.path.join(RATES), &tokens_per_second)?;
     write_json(&ctx.run.path.join(REPORT), &report)?;
     ctx.progress.end("");
-    ctx.run.write_seal(STAGE, json!({"models": named.iter().map(|(name, ..)| name).collect::<Vec<_>>()}))?;
+    ctx.run.write_seal(
+        STAGE,
+        json!({"models": named.iter().map(|(name, ..)| name).collect::<Vec<_>>()}),
+    )?;
     Ok(Evaluated { report, tokens_per_second })
 }
 
@@ -99,12 +111,16 @@ pub fn evaluate(ctx: &Arc<Context>, data: &Data) -> Result<Evaluated, Error> {
 pub fn read(run: &Path) -> Option<Evaluated> {
     let report = super::report(run)?;
     let rates = std::fs::read(run.join(RATES)).ok();
-    let tokens_per_second = rates.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    let tokens_per_second =
+        rates.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
     Some(Evaluated { report, tokens_per_second })
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
-    let malformed = |error: serde_json::Error| Error::Malformed { path: path.to_owned(), reason: error.to_string() };
+    let malformed = |error: serde_json::Error| Error::Malformed {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    };
     let text = serde_json::to_string_pretty(value).map_err(malformed)?;
     write_atomic(path, |file| writeln!(file, "{text}"))?;
     Ok(())
@@ -175,7 +191,9 @@ impl Fold for Summing {
 
     fn fold(&mut self, at: At, judged: Self::Input) -> Result<(), Failure> {
         let mut clock = self.clock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for ((sum, clock), (sums, seconds)) in self.sums.iter_mut().zip(clock.iter_mut()).zip(judged) {
+        for ((sum, clock), (sums, seconds)) in
+            self.sums.iter_mut().zip(clock.iter_mut()).zip(judged)
+        {
             sum.add(&sums);
             clock.0 += sums.tokens;
             clock.1 += seconds;
@@ -200,13 +218,19 @@ fn sums_table(sums: &[LossSums]) -> Table {
         ("agreed", Column::U64(sums.iter().map(|s| s.agreed).collect())),
         ("cross_entropy", Column::F64(sums.iter().map(|s| s.cross_entropy).collect())),
         ("forward_kl", Column::F64(sums.iter().map(|s| s.forward_kl).collect())),
-        ("teacher_cross_entropy", Column::F64(sums.iter().map(|s| s.teacher_cross_entropy).collect())),
+        (
+            "teacher_cross_entropy",
+            Column::F64(sums.iter().map(|s| s.teacher_cross_entropy).collect()),
+        ),
     ])
 }
 
 fn read_sums(path: &Path, count: usize) -> Result<Vec<LossSums>, Error> {
     let table = Table::read(path)?;
-    let malformed = || Error::Malformed { path: path.to_owned(), reason: format!("expected the sums of {count} models") };
+    let malformed = || Error::Malformed {
+        path: path.to_owned(),
+        reason: format!("expected the sums of {count} models"),
+    };
     let counts = |name| match table.column(name) {
         Some(Column::U64(values)) if values.len() == count => Ok(values),
         _ => Err(malformed()),

@@ -31,7 +31,9 @@ pub fn export(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
         ExportDtype::Bf16 => StoredType::Bf16,
         ExportDtype::F16 => StoredType::F16,
         ExportDtype::Teacher => match &recipe.teacher.model {
-            Some(model) => read_config(Path::new(model))?.1.and_then(|name| StoredType::from_torch(&name)),
+            Some(model) => {
+                read_config(Path::new(model))?.1.and_then(|name| StoredType::from_torch(&name))
+            }
             None => None,
         }
         .unwrap_or(StoredType::F32),

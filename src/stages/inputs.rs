@@ -32,14 +32,17 @@ pub fn inputs(recipe: &Recipe) -> Result<Inputs, Error> {
         ModelDirectory::open(Path::new(model))?;
     }
     let path = recipe.tokens.tokenizer.as_ref().or(recipe.teacher.model.as_ref());
-    let generated = !recipe.data.is_empty() && recipe.data.values().all(|source| source.generate.is_some());
+    let generated =
+        !recipe.data.is_empty() && recipe.data.values().all(|source| source.generate.is_some());
     let vocab_size = match path {
         Some(path) => Some(Tokenizer::load(Path::new(path))?.vocab_size()),
         None if generated => u32::try_from(Grammar::new(recipe.seed).vocabulary().len()).ok(),
         None => None,
     };
     let is_known = recipe.pretrain.is_none() || vocab_size.is_some();
-    let has_teacher = recipe.pretrain.is_some() || recipe.teacher.model.is_some() || recipe.teacher.config.is_some();
+    let has_teacher = recipe.pretrain.is_some()
+        || recipe.teacher.model.is_some()
+        || recipe.teacher.config.is_some();
     let teacher = if is_known && has_teacher {
         let teacher = recipe.teacher_shape(vocab_size.unwrap_or(0) as usize)?;
         recipe.student_config(&teacher)?;
@@ -50,7 +53,11 @@ pub fn inputs(recipe: &Recipe) -> Result<Inputs, Error> {
     if let (Some(path), Some(found), Some(teacher)) = (path, vocab_size, &teacher)
         && found as usize > teacher.vocab_size
     {
-        return Err(Error::Vocabulary { tokenizer: PathBuf::from(path), expected: teacher.vocab_size, found });
+        return Err(Error::Vocabulary {
+            tokenizer: PathBuf::from(path),
+            expected: teacher.vocab_size,
+            found,
+        });
     }
     let mut sources = Vec::new();
     for (name, source) in &recipe.data {

@@ -66,12 +66,18 @@ pub fn steps_of(recipe: &crate::recipe::Recipe) -> Vec<(&'static str, Option<u64
     let seq_tokens = recipe.tokens.seq_tokens;
     let distil = recipe.distil.as_ref().map(|train| train.steps_for(seq_tokens));
     let mut stages = vec![("prepare", None)];
-    stages.extend(recipe.pretrain.as_ref().map(|train| ("pretrain", Some(train.train().steps_for(seq_tokens)))));
+    stages.extend(
+        recipe
+            .pretrain
+            .as_ref()
+            .map(|train| ("pretrain", Some(train.train().steps_for(seq_tokens)))),
+    );
     if recipe.prune.is_some() {
         stages.extend([("observe", None), ("prune", None)]);
     }
     stages.extend(distil.map(|steps| ("distil", Some(steps))));
-    stages.extend(distil.filter(|_| recipe.control.is_some()).map(|steps| ("control", Some(steps))));
+    stages
+        .extend(distil.filter(|_| recipe.control.is_some()).map(|steps| ("control", Some(steps))));
     stages.extend([("evaluate", None), ("export", None)]);
     stages
 }

@@ -21,7 +21,9 @@ pub fn teacher_config(ctx: &Context, data: &Data) -> Result<ModelConfig, Error> 
     let mut config = ctx.run.recipe.teacher_shape(data.vocab_size)?;
     if ctx.run.recipe.pretrain.is_some() {
         // What transformers looks up when it generates.
-        for (key, id) in [("bos_token_id", data.special.bos_id), ("eos_token_id", data.special.eos_id)] {
+        for (key, id) in
+            [("bos_token_id", data.special.bos_id), ("eos_token_id", data.special.eos_id)]
+        {
             if let Some(id) = id {
                 config.other.insert(key.to_owned(), id.into());
             }
@@ -82,9 +84,11 @@ pub fn pruned(ctx: &Context, teacher: &Decoder) -> Result<Decoder, Error> {
 /// [`Error::NoCheckpoint`] or [`Error::State`] if it is not whole.
 pub fn trained(ctx: &Context, stage: &str, config: &ModelConfig) -> Result<Decoder, Error> {
     let (_, newest) = ctx.run.checkpoints(stage)?;
-    let path = newest.and_then(|checkpoint| checkpoint.part(STATE)).ok_or_else(|| Error::NoCheckpoint {
-        stage: stage.to_owned(),
-        path: ctx.run.path.join("checkpoints").join(stage),
+    let path = newest.and_then(|checkpoint| checkpoint.part(STATE)).ok_or_else(|| {
+        Error::NoCheckpoint {
+            stage: stage.to_owned(),
+            path: ctx.run.path.join("checkpoints").join(stage),
+        }
     })?;
     Ok(state::read(&path, config, &ctx.device)?.0)
 }

@@ -47,7 +47,12 @@ pub fn observe(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
     let work = move |_| Observing { teacher: observer.clone() };
     let shared = Arc::clone(ctx);
     let fold = move |checkpoint: Option<&Checkpoint>, checkpoints| {
-        shared.progress.begin(STAGE, "steps", checkpoint.map_or(0, |checkpoint| checkpoint.step), steps);
+        shared.progress.begin(
+            STAGE,
+            "steps",
+            checkpoint.map_or(0, |checkpoint| checkpoint.step),
+            steps,
+        );
         let sums = match checkpoint {
             Some(checkpoint) => read(&checkpoint.dir, &config)?,
             None => Importance::zeros(&config),
@@ -96,7 +101,8 @@ impl Feed for Feeding {
     fn feed(&mut self, at: At) -> Result<Option<Batch>, Failure> {
         let first = (at.step.0 * u64::from(SHARDS) + u64::from(at.shard)) * self.batch;
         let last = (first + self.batch).min(self.end);
-        let sequences: Vec<Vec<u32>> = (first..last).map(|index| self.sequences.get(index).tokens).collect();
+        let sequences: Vec<Vec<u32>> =
+            (first..last).map(|index| self.sequences.get(index).tokens).collect();
         Ok((!sequences.is_empty()).then(|| Batch::new(&sequences)))
     }
 }

@@ -64,7 +64,8 @@ where
             then: Box::new(|_| Ok(())),
         };
         let span = Span { resume, end: steps, every };
-        let shape = Shape { workers: ctx.workers, shards, window: WINDOW, uncommitted: every.max(1), span };
+        let shape =
+            Shape { workers: ctx.workers, shards, window: WINDOW, uncommitted: every.max(1), span };
         match pass(&shape, Pass { feed, work, fold, commit }, stop, ctx.halt(stage))? {
             Outcome::Finished => {}
             Outcome::Stopped { step } => {

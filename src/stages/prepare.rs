@@ -10,7 +10,9 @@ use dataflows::roles::{Feed, Fold, Staging, Work};
 use dataflows::{At, Failure, InProcess, Step, Stop};
 use datasets::grammar::Grammar;
 use datasets::shard::{Header, Sample, SampleId, ShardEntry, ShardWriter, write_manifest};
-use datasets::store::{Checkpoint, Checkpoints, Digest, Hasher, create_dir_all, sealed, write_atomic};
+use datasets::store::{
+    Checkpoint, Checkpoints, Digest, Hasher, create_dir_all, sealed, write_atomic,
+};
 use datasets::text::{self, Corpus, CorpusSpec, Document};
 use datasets::tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
@@ -80,15 +82,25 @@ pub fn prepare(ctx: &Arc<Context>) -> Result<(), Error> {
     let checkpoint = loop {
         let end = ((leg + 1) * LEG).min(steps);
         let form = PassOver { stage: STAGE, steps: end, shards: CHUNKS, every: 0 };
-        let (corpora, tokenizer, held_out) = (Arc::clone(&corpora), tokenizer.clone(), recipe.tokens.held_out);
+        let (corpora, tokenizer, held_out) =
+            (Arc::clone(&corpora), tokenizer.clone(), recipe.tokens.held_out);
         let feed = move |_| Reading { corpora: Arc::clone(&corpora) };
         let work = move |_| Tokenising { tokenizer: tokenizer.clone(), held_out };
         let fold = |checkpoint: Option<&Checkpoint>, checkpoints| {
             let shards = match checkpoint {
                 Some(checkpoint) => resume(checkpoint, fingerprint)?,
-                None => Shards { corpus: fingerprint, documents: 0, train: vec![], held_out: vec![] },
+                None => {
+                    Shards { corpus: fingerprint, documents: 0, train: vec![], held_out: vec![] }
+                }
             };
-            Ok(Writing { ctx: Arc::clone(ctx), header: header.clone(), checkpoints, shards, train: None, held_out: None })
+            Ok(Writing {
+                ctx: Arc::clone(ctx),
+                header: header.clone(),
+                checkpoints,
+                shards,
+                train: None,
+                held_out: None,
+            })
         };
         let checkpoint = pass_over(ctx, form, feed, work, fold, &Stop::new())?;
         if checkpoint.step >= steps {
@@ -123,8 +135,10 @@ fn finish(ctx: &Context, header: &Header, shards: &Shards) -> Result<(), Error> 
     write_manifest(&Kind::Train.dir(run), header, &shards.train)?;
     write_manifest(&Kind::HeldOut.dir(run), header, &shards.held_out)?;
     let documents = shards.documents;
-    ctx.progress.end(&format!("{documents} documents, {train} tokens to train on, {held_out} held out"));
-    let result = json!({"documents": documents, "train_tokens": train, "held_out_tokens": held_out});
+    ctx.progress
+        .end(&format!("{documents} documents, {train} tokens to train on, {held_out} held out"));
+    let result =
+        json!({"documents": documents, "train_tokens": train, "held_out_tokens": held_out});
     ctx.run.write_seal(STAGE, result)?;
     Ok(())
 }
@@ -271,7 +285,10 @@ impl Work for Tokenising {
         let mut samples = Vec::with_capacity(documents.len());
         for Document { text, source, at } in documents {
             let tokens = self.tokenizer.encode(&text).map_err(|error| {
-                Failure::of(Error::Malformed { path: source.to_string().into(), reason: format!("at {at}: {error}") })
+                Failure::of(Error::Malformed {
+                    path: source.to_string().into(),
+                    reason: format!("at {at}: {error}"),
+                })
             })?;
             let id = SampleId::of_text(&text);
             let kind = if is_held_out(id, self.held_out) { Kind::HeldOut } else { Kind::Train };
@@ -309,7 +326,8 @@ impl Writing {
         let writer = match writer {
             Some(writer) => writer,
             None => {
-                let path = kind.dir(&self.ctx.run.path).join(format!("tokens-{finished:05}.parquet"));
+                let path =
+                    kind.dir(&self.ctx.run.path).join(format!("tokens-{finished:05}.parquet"));
                 writer.insert(ShardWriter::new(&path, &self.header)?)
             }
         };
@@ -360,7 +378,9 @@ mod tests {
 
     #[test]
     fn about_the_asked_share_is_held_out_and_always_the_same_documents() {
-        let held = |share: f64| (0..2000).filter(|i| is_held_out(SampleId::of_text(&i.to_string()), share)).count();
+        let held = |share: f64| {
+            (0..2000).filter(|i| is_held_out(SampleId::of_text(&i.to_string()), share)).count()
+        };
         assert_eq!((held(0.0), held(1.0)), (0, 2000));
         assert!((70..130).contains(&held(0.05)), "{}", held(0.05));
     }

@@ -24,23 +24,33 @@ pub fn prune(ctx: &Arc<Context>, data: &super::data::Data) -> Result<(), Error> 
     let path = models::plan_path(ctx);
     if let Some(seal) = ctx.run.seal(STAGE) {
         // Another plan is another student: what is sealed is the recipe's.
-        let is_sealed = digest_file(&path).is_ok_and(|digest| seal.result["plan"] == digest.to_string());
+        let is_sealed =
+            digest_file(&path).is_ok_and(|digest| seal.result["plan"] == digest.to_string());
         if is_sealed || ctx.run.is_over() {
             return Ok(());
         }
-        ctx.progress.say(&format!("warning: `{}` is not what was sealed; it is chosen anew", path.display()));
+        ctx.progress.say(&format!(
+            "warning: `{}` is not what was sealed; it is chosen anew",
+            path.display()
+        ));
     }
     let teacher = models::teacher_config(ctx, data)?;
     let student = recipe.student_config(&teacher)?;
     let stays = |layer: &usize| !prune.drop_layers.contains(layer);
     let layers: Vec<usize> = (0..teacher.num_hidden_layers).filter(stays).collect();
     let plan = PrunePlan::choose(&teacher, &student, &layers, &importance(ctx, &teacher)?)?;
-    let malformed = |error: toml::ser::Error| Error::Malformed { path: path.clone(), reason: error.to_string() };
+    let malformed = |error: toml::ser::Error| Error::Malformed {
+        path: path.clone(),
+        reason: error.to_string(),
+    };
     let text = toml::to_string(&plan).map_err(malformed)?;
     let written = write_atomic(&path, |file| file.write_all(text.as_bytes()))?;
     let (before, after) = (teacher.num_parameters(), plan.student(&teacher).num_parameters());
     ctx.progress.say(&format!("{STAGE:>9}: {before} parameters to {after}"));
     let plan = written.digest.to_string();
-    ctx.run.write_seal(STAGE, json!({"plan": plan, "parameters_before": before, "parameters_after": after}))?;
+    ctx.run.write_seal(
+        STAGE,
+        json!({"plan": plan, "parameters_before": before, "parameters_after": after}),
+    )?;
     Ok(())
 }

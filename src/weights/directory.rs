@@ -32,8 +32,10 @@ pub struct ModelDirectory {
 
 /// Reads a JSON object.
 pub(super) fn read_object(path: &Path) -> Result<Map<String, Value>, WeightsError> {
-    let text = fs::read(path).map_err(|source| WeightsError::Io { path: path.to_owned(), source })?;
-    serde_json::from_slice(&text).map_err(|source| WeightsError::Json { path: path.to_owned(), source })
+    let text =
+        fs::read(path).map_err(|source| WeightsError::Io { path: path.to_owned(), source })?;
+    serde_json::from_slice(&text)
+        .map_err(|source| WeightsError::Json { path: path.to_owned(), source })
 }
 
 /// Reads `config.json` alone; what `plan` needs.
@@ -83,7 +85,8 @@ impl ModelDirectory {
     /// See [`WeightsError`].
     pub fn open(dir: &Path) -> Result<Self, WeightsError> {
         let (config, dtype) = read_config(dir)?;
-        let (single, index) = (dir.join("model.safetensors"), dir.join("model.safetensors.index.json"));
+        let (single, index) =
+            (dir.join("model.safetensors"), dir.join("model.safetensors.index.json"));
         let files: Vec<PathBuf> = if single.is_file() {
             vec![single]
         } else if index.is_file() {
@@ -104,8 +107,10 @@ impl ModelDirectory {
             if !path.is_file() {
                 return Err(WeightsError::NoShard { path });
             }
-            let mapped = map(&path).map_err(|source| WeightsError::Io { path: path.clone(), source })?;
-            let file = SafeTensors::deserialize(&mapped).map_err(|source| damaged(&path, &mapped, source))?;
+            let mapped =
+                map(&path).map_err(|source| WeightsError::Io { path: path.clone(), source })?;
+            let file = SafeTensors::deserialize(&mapped)
+                .map_err(|source| damaged(&path, &mapped, source))?;
             for name in file.names() {
                 tensors.insert(name.to_owned(), shards.len());
             }
@@ -123,7 +128,8 @@ impl ModelDirectory {
     #[must_use]
     pub fn stored_name<'a>(&self, name: &'a str) -> &'a str {
         const EMBEDDING: &str = "model.embed_tokens.weight";
-        let is_head = name == EMBEDDING && self.config.tie_word_embeddings && !self.contains(EMBEDDING);
+        let is_head =
+            name == EMBEDDING && self.config.tie_word_embeddings && !self.contains(EMBEDDING);
         if is_head { "lm_head.weight" } else { name }
     }
 
@@ -142,9 +148,18 @@ impl ModelDirectory {
         self.view(name, expected, |view| {
             let data = view.data();
             Ok(match view.dtype() {
-                Dtype::F16 => data.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-                Dtype::BF16 => data.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-                _ => data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+                Dtype::F16 => data
+                    .chunks_exact(2)
+                    .map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32())
+                    .collect(),
+                Dtype::BF16 => data
+                    .chunks_exact(2)
+                    .map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32())
+                    .collect(),
+                _ => data
+                    .chunks_exact(4)
+                    .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                    .collect(),
             })
         })
     }
@@ -160,7 +175,8 @@ impl ModelDirectory {
             return Err(WeightsError::NoTensor { path: self.path.clone(), name: name.to_owned() });
         };
         let (path, mapped) = &self.shards[shard];
-        let file = SafeTensors::deserialize(mapped).map_err(|source| damaged(path, mapped, source))?;
+        let file =
+            SafeTensors::deserialize(mapped).map_err(|source| damaged(path, mapped, source))?;
         let view = file.tensor(name).map_err(|source| damaged(path, mapped, source))?;
         if view.shape() != expected {
             return Err(WeightsError::Shape {

@@ -21,10 +21,9 @@ pub fn initialise(config: &ModelConfig, seed: u64, device: &Device) -> Decoder {
             let values = (0..dims[0] * dims[1]).map(|_| (random::normal(&mut rng) * std) as f32);
             give(values.collect(), dims, device)
         };
-        Ok::<_, std::convert::Infallible>(weight.apply(
-            |t| if ones { t.ones_like() } else { t },
-            |t| normal(t.dims()),
-        ))
+        Ok::<_, std::convert::Infallible>(
+            weight.apply(|t| if ones { t.ones_like() } else { t }, |t| normal(t.dims())),
+        )
     };
     let Ok(parameters) = Parameters::zeros(config, device).map(&mut fill);
     Decoder { config: config.clone(), parameters }

@@ -15,19 +15,25 @@ use crate::model::{Decoder, Parameters, Weight};
 /// # Errors
 ///
 /// See [`WeightsError`].
-pub fn load(directory: &ModelDirectory, device: &Device, dtype: DType) -> Result<Decoder, WeightsError> {
+pub fn load(
+    directory: &ModelDirectory,
+    device: &Device,
+    dtype: DType,
+) -> Result<Decoder, WeightsError> {
     let config = directory.config.clone();
     let empty = Parameters::zeros(&config, device);
     let mut read = |name: &str, weight: Weight| {
         let stored = directory.stored_name(name);
         let dims = weight.stored_dims();
         let values = directory.read(stored, &dims)?;
-        Ok::<_, WeightsError>(match weight {
-            Weight::Vector(_) => Weight::Vector(give(values, [dims[0]], device)),
-            Weight::Table(_) => Weight::Table(give(values, [dims[0], dims[1]], device)),
-            Weight::Matrix(_) => Weight::Matrix(transposed(values, dims[0], dims[1], device)),
-        }
-        .cast(dtype))
+        Ok::<_, WeightsError>(
+            match weight {
+                Weight::Vector(_) => Weight::Vector(give(values, [dims[0]], device)),
+                Weight::Table(_) => Weight::Table(give(values, [dims[0], dims[1]], device)),
+                Weight::Matrix(_) => Weight::Matrix(transposed(values, dims[0], dims[1], device)),
+            }
+            .cast(dtype),
+        )
     };
     let parameters = empty.map(&mut read)?;
     Ok(Decoder { config, parameters })

@@ -50,7 +50,11 @@ pub fn write(
         for (i, entry) in entries.iter().enumerate() {
             let bytes = fetch(i);
             if bytes.len() as u64 != entry.num_bytes() {
-                return Err(io::Error::other(format!("tensor `{}` has {} bytes", entry.name, bytes.len())));
+                return Err(io::Error::other(format!(
+                    "tensor `{}` has {} bytes",
+                    entry.name,
+                    bytes.len()
+                )));
             }
             file.write_all(&bytes)?;
         }
@@ -64,7 +68,8 @@ fn header(entries: &[Entry]) -> Vec<u8> {
     let mut offset = 0;
     for entry in entries {
         let end = offset + entry.num_bytes();
-        let value = json!({"dtype": entry.dtype, "shape": entry.dims, "data_offsets": [offset, end]});
+        let value =
+            json!({"dtype": entry.dtype, "shape": entry.dims, "data_offsets": [offset, end]});
         object.insert(entry.name.clone(), value);
         offset = end;
     }

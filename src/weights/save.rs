@@ -131,7 +131,8 @@ pub fn copy_tokenizer(from: &Path, to: &Path) -> Result<(), WeightsError> {
     for name in TOKENIZER_FILES {
         let path = from.join(name);
         if path.is_file() {
-            let bytes = fs::read(&path).map_err(|source| WeightsError::Io { path: path.clone(), source })?;
+            let bytes = fs::read(&path)
+                .map_err(|source| WeightsError::Io { path: path.clone(), source })?;
             store::write_atomic(&to.join(name), |file| file.write_all(&bytes))?;
         }
     }

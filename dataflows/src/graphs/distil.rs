@@ -87,15 +87,7 @@ where
 {
     let shape = shape.at_least_one();
     let (course, stop, halt) = (Course::new(shape.span), stop.clone(), once(halt));
-    let Distil {
-        feed,
-        teach,
-        learn,
-        judge,
-        record,
-        commit,
-        eval_every,
-    } = roles;
+    let Distil { feed, teach, learn, judge, record, commit, eval_every } = roles;
     let (learn, judge) = (Once::new(learn), Once::new(judge));
     let (record, commit) = (Once::new(record), Once::new(commit));
     let whole = course.clone();
@@ -106,13 +98,7 @@ where
         let (sealed, uncommitted) = scope.feedback(shape.uncommitted);
         let behind = in_flight.concat(unjudged).concat(uncommitted);
         let learning = learn.on(worker).map(|learn| {
-            Learning {
-                learn,
-                course: course.clone(),
-                shards: shape.shards,
-                eval_every,
-            }
-            .work()
+            Learning { learn, course: course.clone(), shards: shape.shards, eval_every }.work()
         });
 
         let (learned, progress) = paced(scope, &course, shape.shards, shape.window, &stop, behind)
@@ -153,11 +139,7 @@ where
 
 /// How far training goes on beyond a student that is not judged. The last one stops nobody.
 fn unjudged_steps(eval_every: u64, window: u64) -> u64 {
-    if eval_every == 0 {
-        u64::MAX
-    } else {
-        eval_every.saturating_add(window)
-    }
+    if eval_every == 0 { u64::MAX } else { eval_every.saturating_add(window) }
 }
 
 /// What the learner's thread sends after the last micro-batch of a step.
@@ -187,9 +169,7 @@ impl<L: Learn> Learning<L> {
         move |(at, lesson), waited| {
             let begun = Instant::now();
             waits.waited += waited;
-            self.learn
-                .learn(at, lesson)
-                .map_err(|failure| failure.at("learn", at))?;
+            self.learn.learn(at, lesson).map_err(|failure| failure.at("learn", at))?;
             if at.shard + 1 < self.shards {
                 waits.busy += begun.elapsed();
                 return Ok(vec![]);
@@ -201,9 +181,7 @@ impl<L: Learn> Learning<L> {
             let states = self.states(Step(at.step.0 + 1));
             waits.busy += begun.elapsed();
             let report = Learned::Report(at.step, report, std::mem::take(&mut waits));
-            Ok(std::iter::once(report)
-                .chain(states.map(Learned::State))
-                .collect())
+            Ok(std::iter::once(report).chain(states.map(Learned::State)).collect())
         }
     }
 
@@ -221,9 +199,6 @@ impl<L: Learn> Learning<L> {
 fn judging<J: Judge>(mut judge: J) -> impl Job<(Step, J::Snapshot), [(Step, J::Verdict); 1]> {
     move |(step, snapshot), _waited| {
         let verdict = judge.judge(step, snapshot);
-        Ok([(
-            step,
-            verdict.map_err(|failure| failure.in_step("judge", step.0))?,
-        )])
+        Ok([(step, verdict.map_err(|failure| failure.in_step("judge", step.0))?)])
     }
 }

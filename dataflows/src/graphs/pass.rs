@@ -104,12 +104,7 @@ where
 {
     let shape = shape.at_least_one();
     let (course, stop, halt) = (Course::new(shape.span), stop.clone(), once(halt));
-    let Pass {
-        feed,
-        work,
-        fold,
-        commit,
-    } = roles;
+    let Pass { feed, work, fold, commit } = roles;
     let (fold, commit) = (Once::new(fold), Once::new(commit));
     let whole = course.clone();
     run(shape.workers, &whole, move |scope: Scope<'_, u64>| {
@@ -125,8 +120,7 @@ where
             .on_device(
                 "fold",
                 &halt,
-                fold.on(worker)
-                    .map(|f| folding(f, course.clone(), shape.shards)),
+                fold.on(worker).map(|f| folding(f, course.clone(), shape.shards)),
             )
             .split_frontier();
         progress.connect_loop(done);
@@ -152,9 +146,7 @@ pub(super) fn working<W: Work>(
     mut work: W,
 ) -> impl Job<(At, W::Batch), [(At, W::Output); 1]> {
     move |(at, batch), _waited| {
-        let output = work
-            .work(at, batch)
-            .map_err(|failure| failure.at(name, at))?;
+        let output = work.work(at, batch).map_err(|failure| failure.at(name, at))?;
         Ok([(at, output)])
     }
 }
@@ -166,8 +158,7 @@ fn folding<D: Fold>(
     shards: u32,
 ) -> impl Job<(At, D::Input), Option<(Step, Staging)>> {
     move |(at, input), _waited| {
-        fold.fold(at, input)
-            .map_err(|failure| failure.at("fold", at))?;
+        fold.fold(at, input).map_err(|failure| failure.at("fold", at))?;
         let reached = Step(at.step.0 + 1);
         let is_due = at.shard + 1 == shards && course.is_checkpoint(reached);
         Ok(is_due.then(|| (reached, fold.part(reached))))

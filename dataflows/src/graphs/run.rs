@@ -51,10 +51,7 @@ where
         1 => CommunicationConfig::Thread,
         workers => CommunicationConfig::Process(workers),
     };
-    let config = Config {
-        communication,
-        worker: WorkerConfig::default(),
-    };
+    let config = Config { communication, worker: WorkerConfig::default() };
     let guards = timely::execute(config, move |worker| {
         worker.dataflow(&build);
         while worker.step_or_park(None) {}

@@ -98,14 +98,10 @@ impl<'scope> CommitWhole<'scope> for StreamVec<'scope, u64, Staged> {
                 move |(input, frontier), output| {
                     let port = output.output_index();
                     input.for_each(|capability, staged| {
-                        let capability = capability
-                            .retain_least(port)
-                            .expect("parts travel at a step");
+                        let capability =
+                            capability.retain_least(port).expect("parts travel at a step");
                         let time = *capability.time();
-                        open.entry(time)
-                            .or_insert((vec![], capability))
-                            .0
-                            .append(staged);
+                        open.entry(time).or_insert((vec![], capability)).0.append(staged);
                     });
                     let Some(device) = device.as_mut() else {
                         return;
@@ -138,20 +134,14 @@ fn committing<C: Commit>(
     mut commit: C,
 ) -> impl FnMut((Step, Vec<Part>), std::time::Duration) -> Result<(), Failure> + Send {
     move |(step, parts), _waited| {
-        commit
-            .commit(step, parts)
-            .map_err(|failure| failure.in_step("commit", step.0))
+        commit.commit(step, parts).map_err(|failure| failure.in_step("commit", step.0))
     }
 }
 
 /// The parts of a checkpoint in the order of its stages, if each has sent its own, once.
 fn whole(step: Step, stages: &[&str], mut staged: Vec<Staged>) -> Result<Vec<Part>, NotWhole> {
     staged.sort_by_key(|staged| stages.iter().position(|stage| *stage == staged.stage));
-    if staged
-        .iter()
-        .map(|staged| staged.stage.as_str())
-        .eq(stages.iter().copied())
-    {
+    if staged.iter().map(|staged| staged.stage.as_str()).eq(stages.iter().copied()) {
         return Ok(staged.into_iter().flat_map(|staged| staged.parts).collect());
     }
     Err(NotWhole {
@@ -192,11 +182,7 @@ mod tests {
         std::thread::spawn(move || {
             timely::example(move |scope| {
                 let halt: Halt = Arc::new(move |failure| send.send(failure).unwrap());
-                let course = Course::new(Span {
-                    resume: 0,
-                    end: 1,
-                    every: 1,
-                });
+                let course = Course::new(Span { resume: 0, end: 1, every: 1 });
                 [(Step(1), Box::new(|| Ok(vec![])) as Staging)]
                     .to_stream(scope)
                     .container::<Vec<_>>()
@@ -212,10 +198,7 @@ mod tests {
             found: vec!["learn".to_owned()],
         };
         assert_eq!(failure.cause.downcast_ref(), Some(&torn));
-        assert!(
-            halted.recv_timeout(Duration::from_millis(50)).is_err(),
-            "halted twice"
-        );
+        assert!(halted.recv_timeout(Duration::from_millis(50)).is_err(), "halted twice");
         assert!(committed.lock().unwrap().is_empty());
     }
 
@@ -227,19 +210,11 @@ mod tests {
             bytes: 0,
             digest: String::new(),
         };
-        let staged = |stage: &str| Staged {
-            stage: stage.to_owned(),
-            parts: vec![part(stage)],
-        };
+        let staged = |stage: &str| Staged { stage: stage.to_owned(), parts: vec![part(stage)] };
         let stages = ["learn", "record"];
         let parts = whole(Step(1), &stages, vec![staged("record"), staged("learn")]);
         assert_eq!(parts, Ok(vec![part("learn"), part("record")]));
-        for torn in [
-            vec![],
-            vec!["learn"],
-            vec!["learn", "learn"],
-            vec!["learn", "record", "x"],
-        ] {
+        for torn in [vec![], vec!["learn"], vec!["learn", "learn"], vec!["learn", "record", "x"]] {
             let torn = torn.into_iter().map(staged).collect();
             assert!(whole(Step(1), &stages, torn).is_err());
         }

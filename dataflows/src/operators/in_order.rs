@@ -41,10 +41,7 @@ impl<'scope, M: Message> InOrder<'scope, M> for StreamVec<'scope, u64, (At, M)> 
     fn in_order(self, resume: Step, shards: u32) -> StreamVec<'scope, u64, (At, M)> {
         let to_one = Exchange::new(|_: &(At, M)| 0);
         self.unary(to_one, "InOrder", move |_capability, _info| {
-            let mut next = At {
-                step: resume,
-                shard: 0,
-            };
+            let mut next = At { step: resume, shard: 0 };
             let mut early = BTreeMap::new();
             move |input, output| {
                 let port = output.output_index();
@@ -52,10 +49,7 @@ impl<'scope, M: Message> InOrder<'scope, M> for StreamVec<'scope, u64, (At, M)> 
                     for (at, message) in messages.drain(..) {
                         let capability = capability.retain_least(port);
                         let capability = capability.expect("messages travel at a step");
-                        assert!(
-                            at >= next && at.shard < shards,
-                            "{at:?} came after {next:?}"
-                        );
+                        assert!(at >= next && at.shard < shards, "{at:?} came after {next:?}");
                         let twice = early.insert(at, (message, capability));
                         assert!(twice.is_none(), "{at:?} came twice");
                     }
@@ -71,15 +65,9 @@ impl<'scope, M: Message> InOrder<'scope, M> for StreamVec<'scope, u64, (At, M)> 
 
 fn after(At { step, shard }: At, shards: u32) -> At {
     if shard + 1 < shards {
-        At {
-            step,
-            shard: shard + 1,
-        }
+        At { step, shard: shard + 1 }
     } else {
-        At {
-            step: Step(step.0 + 1),
-            shard: 0,
-        }
+        At { step: Step(step.0 + 1), shard: 0 }
     }
 }
 
@@ -91,21 +79,10 @@ mod tests {
 
     fn order_of(places: Vec<(u64, u32)>) {
         timely::example(move |scope| {
-            let mut next = At {
-                step: Step(0),
-                shard: 0,
-            };
+            let mut next = At { step: Step(0), shard: 0 };
             places
                 .into_iter()
-                .map(|(step, shard)| {
-                    (
-                        At {
-                            step: Step(step),
-                            shard,
-                        },
-                        (),
-                    )
-                })
+                .map(|(step, shard)| (At { step: Step(step), shard }, ()))
                 .to_stream(scope)
                 .container::<Vec<_>>()
                 .in_order(Step(0), 2)

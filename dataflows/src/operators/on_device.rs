@@ -101,21 +101,15 @@ where
                 if device.is_none() {
                     device = start.take().map(|start| start());
                 }
-                let device = device
-                    .as_mut()
-                    .expect("a worker with messages has work for them");
+                let device = device.as_mut().expect("a worker with messages has work for them");
                 for message in messages.drain(..) {
                     pending.push_back(capability.delayed(&time, port));
                     device.submit(message);
                 }
             });
             while let Some(results) = device.as_mut().and_then(Device::poll) {
-                let capability = pending
-                    .pop_front()
-                    .expect("one for each message on the device");
-                output
-                    .session(&capability)
-                    .give_iterator(results.into_iter());
+                let capability = pending.pop_front().expect("one for each message on the device");
+                output.session(&capability).give_iterator(results.into_iter());
             }
         }
     });

@@ -74,10 +74,7 @@ pub fn paced<'scope>(
             handle.session(&*next).give_iterator(
                 (0..shards)
                     .filter(|shard| *shard as usize % peers == index)
-                    .map(|shard| At {
-                        step: Step(step),
-                        shard,
-                    }),
+                    .map(|shard| At { step: Step(step), shard }),
             );
             next.downgrade(&(step + 1));
             // One step an activation: a source that loops starves the others.

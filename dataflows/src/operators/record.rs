@@ -78,36 +78,29 @@ impl<'scope, R: 'static, V: 'static> RecordRows<'scope, R, V>
         C: Record<Report = R, Verdict = V>,
     {
         let mut course = course.clone();
-        self.binary_frontier(
-            verdicts,
-            Pipeline,
-            Pipeline,
-            "Record",
-            move |_capability, _info| {
-                let mut rows = Rows::new(course.resume());
-                move |(reports, reported), (verdicts, judged), output| {
-                    let Some(record) = record.as_mut() else {
-                        return;
-                    };
-                    let port = output.output_index();
-                    reports.for_each(|capability, batch| {
-                        for (step, report, waits) in batch.drain(..) {
-                            let capability = capability.retain_least(port);
-                            let capability = capability.expect("reports travel at their step");
-                            rows.reports.push_back((step, report, waits, capability));
-                        }
-                    });
-                    verdicts.for_each(|_, batch| rows.verdicts.extend(batch.drain(..)));
-                    let passed =
-                        |time: u64| !reported.less_equal(&time) && !judged.less_equal(&time);
-                    while let Some((step, staging, capability)) =
-                        rows.hand_over(record, &mut course, passed)
-                    {
-                        output.session(&capability).give((step, staging));
+        self.binary_frontier(verdicts, Pipeline, Pipeline, "Record", move |_capability, _info| {
+            let mut rows = Rows::new(course.resume());
+            move |(reports, reported), (verdicts, judged), output| {
+                let Some(record) = record.as_mut() else {
+                    return;
+                };
+                let port = output.output_index();
+                reports.for_each(|capability, batch| {
+                    for (step, report, waits) in batch.drain(..) {
+                        let capability = capability.retain_least(port);
+                        let capability = capability.expect("reports travel at their step");
+                        rows.reports.push_back((step, report, waits, capability));
                     }
+                });
+                verdicts.for_each(|_, batch| rows.verdicts.extend(batch.drain(..)));
+                let passed = |time: u64| !reported.less_equal(&time) && !judged.less_equal(&time);
+                while let Some((step, staging, capability)) =
+                    rows.hand_over(record, &mut course, passed)
+                {
+                    output.session(&capability).give((step, staging));
                 }
-            },
-        )
+            }
+        })
     }
 }
 
@@ -123,12 +116,7 @@ struct Rows<R, V> {
 
 impl<R, V> Rows<R, V> {
     fn new(resume: Step) -> Self {
-        Rows {
-            reports: VecDeque::new(),
-            verdicts: VecDeque::new(),
-            reached: resume,
-            due: None,
-        }
+        Rows { reports: VecDeque::new(), verdicts: VecDeque::new(), reached: resume, due: None }
     }
 
     /// Hands over what may be, up to and with the next checkpoint that is complete.

@@ -54,10 +54,7 @@ impl<'scope> Stage<'scope> for StreamVec<'scope, u64, (Step, Staging)> {
         let thread = format!("stage {name}");
         let stage = move |(step, staging): (Step, Staging), _waited| {
             let parts = staging().map_err(|failure| failure.in_step(name, step.0))?;
-            Ok([Staged {
-                stage: name.to_owned(),
-                parts,
-            }])
+            Ok([Staged { stage: name.to_owned(), parts }])
         };
         delayed_on_device(self, &thread, 1, halt, Some(stage))
     }

@@ -18,11 +18,7 @@ pub(super) enum Dist {
     /// The same, but the first few ranks alone.
     Top { class: Class, of: u64, ranks: u32 },
     /// The same as `Zipf`, without some words.
-    Without {
-        class: Class,
-        of: u64,
-        words: Vec<Word>,
-    },
+    Without { class: Class, of: u64, words: Vec<Word> },
 }
 
 /// Zipf's exponent.
@@ -39,10 +35,8 @@ pub(super) struct Laws {
 
 impl Laws {
     pub(super) fn new(seed: u64, words: &Words) -> Self {
-        let ranges: Vec<_> = super::words::CLASSES
-            .iter()
-            .map(|class| words.range(*class))
-            .collect();
+        let ranges: Vec<_> =
+            super::words::CLASSES.iter().map(|class| words.range(*class)).collect();
         let sums = ranges
             .iter()
             .map(|range| {
@@ -60,10 +54,7 @@ impl Laws {
 
     /// The probability of a word.
     pub(super) fn probability(&self, mixture: &Mixture, word: Word) -> f64 {
-        mixture
-            .iter()
-            .map(|(weight, dist)| weight * self.of_dist(dist, word))
-            .sum()
+        mixture.iter().map(|(weight, dist)| weight * self.of_dist(dist, word)).sum()
     }
 
     /// Draws a word.
@@ -84,18 +75,13 @@ impl Laws {
 
     fn of_dist(&self, dist: &Dist, word: Word) -> f64 {
         match dist {
-            Dist::Some(words) => words
-                .iter()
-                .filter(|(found, _)| *found == word)
-                .map(|(_, p)| p)
-                .sum(),
+            Dist::Some(words) => {
+                words.iter().filter(|(found, _)| *found == word).map(|(_, p)| p).sum()
+            }
             Dist::Zipf { class, of } => self.of_rank(*class, *of, None, word),
             Dist::Top { class, of, ranks } => self.of_rank(*class, *of, Some(*ranks), word),
             Dist::Without { class, of, words } if !words.contains(&word) => {
-                let rest: f64 = words
-                    .iter()
-                    .map(|w| self.of_rank(*class, *of, None, *w))
-                    .sum();
+                let rest: f64 = words.iter().map(|w| self.of_rank(*class, *of, None, *w)).sum();
                 self.of_rank(*class, *of, None, word) / (1.0 - rest)
             }
             Dist::Without { .. } => 0.0,
@@ -110,11 +96,7 @@ impl Laws {
         }
         let n = range.end - range.start;
         let ranks = ranks.unwrap_or(n).min(n);
-        let rank = permute(
-            u64::from(word - range.start),
-            u64::from(n),
-            self.key(class, of),
-        );
+        let rank = permute(u64::from(word - range.start), u64::from(n), self.key(class, of));
         if rank >= u64::from(ranks) {
             return 0.0;
         }

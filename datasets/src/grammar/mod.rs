@@ -85,20 +85,9 @@ impl Grammar {
     /// The grammar of a seed.
     pub fn new(seed: u64) -> Self {
         let words = Words::new(seed, &literals());
-        let ids = words
-            .list
-            .iter()
-            .enumerate()
-            .map(|(n, word)| (word.clone(), id(n)))
-            .collect();
+        let ids = words.list.iter().enumerate().map(|(n, word)| (word.clone(), id(n))).collect();
         let laws = Laws::new(seed, &words);
-        Self {
-            seed,
-            words,
-            ids,
-            laws,
-            templates: templates(),
-        }
+        Self { seed, words, ids, laws, templates: templates() }
     }
 
     /// The story of an index. Stories of different indices are independent draws.
@@ -130,11 +119,7 @@ impl Grammar {
             state = state.after(template, &filled);
         }
         let num_tokens = id(text.len()) + 1;
-        Story {
-            text: text.join(" "),
-            log_prob,
-            num_tokens,
-        }
+        Story { text: text.join(" "), log_prob, num_tokens }
     }
 
     /// The natural logarithm of the probability of a text, read from the text alone; `None` if the grammar never tells
@@ -201,13 +186,8 @@ impl Grammar {
                 "rstrip": false, "normalized": false, "special": true,
             })
         };
-        let vocab: serde_json::Map<String, serde_json::Value> = self
-            .words
-            .list
-            .iter()
-            .enumerate()
-            .map(|(n, word)| (word.clone(), n.into()))
-            .collect();
+        let vocab: serde_json::Map<String, serde_json::Value> =
+            self.words.list.iter().enumerate().map(|(n, word)| (word.clone(), n.into())).collect();
         let json = serde_json::json!({
             "version": "1.0", "truncation": null, "padding": null,
             "added_tokens": [special(0), special(1), special(2)],
@@ -237,10 +217,7 @@ impl Grammar {
         dir: &Path,
         stories: Range<u64>,
     ) -> Result<Vec<PathBuf>, GrammarError> {
-        let store = |path: &Path, source| GrammarError::Store {
-            path: path.to_owned(),
-            source,
-        };
+        let store = |path: &Path, source| GrammarError::Store { path: path.to_owned(), source };
         create_dir_all(dir).map_err(|e| store(dir, e))?;
         let mut files = Vec::new();
         let mut start = stories.start;
@@ -249,10 +226,7 @@ impl Grammar {
             let path = dir.join(format!("stories-{start:09}.parquet"));
             let mut file = AtomicFile::create(&path).map_err(|e| store(&path, e))?;
             self.encode(start..end, &mut file)
-                .map_err(|source| GrammarError::Write {
-                    path: path.clone(),
-                    source,
-                })?;
+                .map_err(|source| GrammarError::Write { path: path.clone(), source })?;
             file.commit().map_err(|e| store(&path, e))?;
             files.push(path);
             start = end;

@@ -43,21 +43,13 @@ impl State {
             Some(INTRODUCE) => vec![(SETTING, 1.0)],
             Some(END) => Vec::new(),
             Some(last) => {
-                let end = if self.events < MIN_EVENTS {
-                    0.0
-                } else {
-                    END_PROBABILITY
-                };
+                let end = if self.events < MIN_EVENTS { 0.0 } else { END_PROBABILITY };
                 let weights: Vec<(usize, f64)> = (FIRST_EVENT..END)
                     .map(|next| (next, 1.0 / f64::from(1 + affinity(last, next))))
                     .collect();
                 let total: f64 = weights.iter().map(|(_, weight)| weight).sum();
                 let mut all = vec![(END, end)];
-                all.extend(
-                    weights
-                        .iter()
-                        .map(|(next, w)| (*next, w / total * (1.0 - end))),
-                );
+                all.extend(weights.iter().map(|(next, w)| (*next, w / total * (1.0 - end))));
                 all
             }
         }
@@ -68,49 +60,28 @@ impl State {
         let topic = u64::from(self.topic.unwrap_or(0));
         let zipf = |class| Dist::Zipf { class, of: topic };
         let mostly = |weight: f64, word: Option<Word>, class| match word {
-            Some(word) => vec![
-                (weight, Dist::Some(vec![(word, 1.0)])),
-                (1.0 - weight, zipf(class)),
-            ],
+            Some(word) => {
+                vec![(weight, Dist::Some(vec![(word, 1.0)])), (1.0 - weight, zipf(class))]
+            }
             None => vec![(1.0, zipf(class))],
         };
         let goes_with = |weight: f64, word: Option<Word>, class, ranks| match word {
             Some(word) => {
-                let top = Dist::Top {
-                    class,
-                    of: u64::from(word) << 32,
-                    ranks,
-                };
+                let top = Dist::Top { class, of: u64::from(word) << 32, ranks };
                 vec![(weight, top), (1.0 - weight, zipf(class))]
             }
             None => vec![(1.0, zipf(class))],
         };
-        let person = before
-            .iter()
-            .rev()
-            .find_map(|(slot, word)| self.who(*slot, *word));
+        let person = before.iter().rev().find_map(|(slot, word)| self.who(*slot, *word));
         let person = person.map(|at| &self.cast[at]);
         match slot {
             Slot::Topic => match self.topic {
                 Some(topic) => vec![(1.0, Dist::Some(vec![(topic, 1.0)]))],
-                None => vec![(
-                    1.0,
-                    Dist::Zipf {
-                        class: Class::Topic,
-                        of: 0,
-                    },
-                )],
+                None => vec![(1.0, Dist::Zipf { class: Class::Topic, of: 0 })],
             },
             Slot::NewName => {
                 let words = self.cast.iter().map(|person| person.name).collect();
-                vec![(
-                    1.0,
-                    Dist::Without {
-                        class: Class::Name,
-                        of: 0,
-                        words,
-                    },
-                )]
+                vec![(1.0, Dist::Without { class: Class::Name, of: 0, words })]
             }
             Slot::NewKind => vec![(1.0, zipf(Class::Kind))],
             Slot::Name => vec![(1.0, self.anyone(|person| person.name, before))],
@@ -130,27 +101,15 @@ impl State {
 
     /// Someone of the story who is not in the sentence yet, rather one spoken of lately.
     fn anyone(&self, word: impl Fn(&Person) -> Word, before: &[(Slot, Word)]) -> Dist {
-        let named = |at: usize| {
-            before
-                .iter()
-                .any(|(slot, word)| self.who(*slot, *word) == Some(at))
-        };
-        let free: Vec<usize> = self
-            .recent
-            .iter()
-            .copied()
-            .filter(|at| !named(*at))
-            .collect();
-        let weights: Vec<f64> = (0..free.len())
-            .map(|rank| 0.5f64.powi(i32::try_from(rank).unwrap_or(0)))
-            .collect();
+        let named =
+            |at: usize| before.iter().any(|(slot, word)| self.who(*slot, *word) == Some(at));
+        let free: Vec<usize> = self.recent.iter().copied().filter(|at| !named(*at)).collect();
+        let weights: Vec<f64> =
+            (0..free.len()).map(|rank| 0.5f64.powi(i32::try_from(rank).unwrap_or(0))).collect();
         let total: f64 = weights.iter().sum();
         // Two of one kind add up in `Dist::Some`.
         Dist::Some(
-            free.iter()
-                .zip(&weights)
-                .map(|(at, w)| (word(&self.cast[*at]), w / total))
-                .collect(),
+            free.iter().zip(&weights).map(|(at, w)| (word(&self.cast[*at]), w / total)).collect(),
         )
     }
 
@@ -165,32 +124,18 @@ impl State {
 
     /// The state after a sentence.
     pub(super) fn after(mut self, template: usize, filled: &[(Slot, Word)]) -> Self {
-        let word = |wanted: Slot| {
-            filled
-                .iter()
-                .find(|(slot, _)| *slot == wanted)
-                .map(|(_, word)| *word)
-        };
+        let word =
+            |wanted: Slot| filled.iter().find(|(slot, _)| *slot == wanted).map(|(_, word)| *word);
         self.topic = self.topic.or(word(Slot::Topic));
         self.place = word(Slot::Place).or(self.place);
-        if let (Some(name), Some(kind), Some(quality), Some(object)) = (
-            word(Slot::NewName),
-            word(Slot::NewKind),
-            word(Slot::Adjective),
-            word(Slot::Noun),
-        ) {
+        if let (Some(name), Some(kind), Some(quality), Some(object)) =
+            (word(Slot::NewName), word(Slot::NewKind), word(Slot::Adjective), word(Slot::Noun))
+        {
             self.recent.insert(0, self.cast.len());
-            self.cast.push(Person {
-                name,
-                kind,
-                quality,
-                object,
-            });
+            self.cast.push(Person { name, kind, quality, object });
         }
-        let spoken_of: Vec<usize> = filled
-            .iter()
-            .filter_map(|(slot, word)| self.who(*slot, *word))
-            .collect();
+        let spoken_of: Vec<usize> =
+            filled.iter().filter_map(|(slot, word)| self.who(*slot, *word)).collect();
         for at in &spoken_of {
             self.recent.retain(|other| other != at);
             self.recent.insert(0, *at);

@@ -68,10 +68,7 @@ const TEXTS: [&str; 18] = [
 
 /// The templates as tokens.
 pub(super) fn templates() -> Vec<Vec<Token>> {
-    TEXTS
-        .iter()
-        .map(|text| text.split(' ').map(token).collect())
-        .collect()
+    TEXTS.iter().map(|text| text.split(' ').map(token).collect()).collect()
 }
 
 fn token(word: &'static str) -> Token {

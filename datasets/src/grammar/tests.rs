@@ -31,11 +31,7 @@ fn a_probability_read_from_the_text_alone_is_the_one_it_was_told_with() {
     for index in 0..100 {
         let story = grammar.story(index);
         let read = grammar.log_prob(&story.text).expect("the grammar tells it");
-        assert!(
-            (read - story.log_prob).abs() < 1e-9 * story.log_prob.abs(),
-            "{}",
-            story.text
-        );
+        assert!((read - story.log_prob).abs() < 1e-9 * story.log_prob.abs(), "{}", story.text);
         assert_eq!(story.num_tokens as usize, story.text.split(' ').count() + 1);
         assert_eq!(grammar.story(index), story);
     }
@@ -45,18 +41,10 @@ fn a_probability_read_from_the_text_alone_is_the_one_it_was_told_with() {
 fn a_text_that_the_grammar_never_tells_has_no_probability() {
     let grammar = grammar();
     let text = grammar.story(0).text;
-    for (old, new) in [
-        (" end .", " ."),
-        ("this ", ""),
-        (".", "!"),
-        (" a ", " the "),
-        (" . ", " .  "),
-    ] {
-        assert_eq!(
-            grammar.log_prob(&text.replacen(old, new, 1)),
-            None,
-            "{old:?}"
-        );
+    for (old, new) in
+        [(" end .", " ."), ("this ", ""), (".", "!"), (" a ", " the "), (" . ", " .  ")]
+    {
+        assert_eq!(grammar.log_prob(&text.replacen(old, new, 1)), None, "{old:?}");
     }
     let stranger = text.replace("the end .", "soon Nobody was very big . the end .");
     for text in ["", " ", ".", &format!("{text} the end ."), &stranger] {
@@ -86,16 +74,8 @@ fn no_two_templates_make_the_same_sentence_and_no_word_has_two_classes() {
         grammar.vocabulary().len(),
         "a literal is no word of a class either"
     );
-    assert!(
-        grammar
-            .vocabulary()
-            .iter()
-            .all(|w| !w.is_empty() && !w.contains(char::is_whitespace))
-    );
-    let total: usize = CLASSES
-        .iter()
-        .map(|class| grammar.words.range(*class).len())
-        .sum();
+    assert!(grammar.vocabulary().iter().all(|w| !w.is_empty() && !w.contains(char::is_whitespace)));
+    let total: usize = CLASSES.iter().map(|class| grammar.words.range(*class).len()).sum();
     assert_eq!(total + 3 + literals().len(), distinct.len());
 }
 
@@ -112,29 +92,17 @@ fn the_probabilities_of_all_that_may_come_next_sum_to_one() {
             let next = state.templates();
             assert!((next.iter().map(|(_, p)| p).sum::<f64>() - 1.0).abs() < 1e-12);
             let fits: Vec<_> = (0..grammar.templates.len())
-                .filter_map(|t| {
-                    grammar
-                        .fit(&state, t, sentence)
-                        .map(|(_, filled)| (t, filled))
-                })
+                .filter_map(|t| grammar.fit(&state, t, sentence).map(|(_, filled)| (t, filled)))
                 .collect();
             assert_eq!(fits.len(), 1, "one derivation: {sentence:?}");
             let (template, filled) = fits.into_iter().next().unwrap();
             for at in 0..filled.len() {
                 let mixture = state.slot(filled[at].0, &filled[..at]);
-                let sum: f64 = all
-                    .iter()
-                    .map(|w| grammar.laws.probability(&mixture, *w))
-                    .sum();
+                let sum: f64 = all.iter().map(|w| grammar.laws.probability(&mixture, *w)).sum();
                 assert!((sum - 1.0).abs() < 1e-9, "{:?} sums to {sum}", filled[at].0);
-                let outside = all
-                    .iter()
-                    .filter(|w| !grammar.words.range(class(filled[at].0)).contains(w));
-                assert!(
-                    outside
-                        .clone()
-                        .all(|w| grammar.laws.probability(&mixture, *w) == 0.0)
-                );
+                let outside =
+                    all.iter().filter(|w| !grammar.words.range(class(filled[at].0)).contains(w));
+                assert!(outside.clone().all(|w| grammar.laws.probability(&mixture, *w) == 0.0));
                 slots.insert(format!("{:?}", filled[at].0));
             }
             state = state.after(template, &filled);
@@ -146,10 +114,7 @@ fn the_probabilities_of_all_that_may_come_next_sum_to_one() {
 #[test]
 fn words_are_drawn_as_often_as_their_probability_says() {
     let grammar = grammar();
-    let (topic, name) = (
-        grammar.words.range(Class::Topic).start,
-        grammar.words.range(Class::Name),
-    );
+    let (topic, name) = (grammar.words.range(Class::Topic).start, grammar.words.range(Class::Name));
     let filled = [(Slot::Topic, topic)];
     let mut state = State::default().after(templates::ABOUT, &filled);
     let introduced = [
@@ -173,9 +138,7 @@ fn words_are_drawn_as_often_as_their_probability_says() {
         let n = 40_000;
         for draw in 0..n {
             let mut rng = stream(3, "frequencies", slot as u64, draw);
-            *counts
-                .entry(grammar.laws.draw(&mixture, &mut rng))
-                .or_default() += 1;
+            *counts.entry(grammar.laws.draw(&mixture, &mut rng)).or_default() += 1;
         }
         let mut checked = 0;
         for word in grammar.words.range(class(slot)) {
@@ -196,22 +159,13 @@ fn words_are_drawn_as_often_as_their_probability_says() {
 fn the_entropy_lies_well_below_that_of_single_words() {
     let grammar = grammar();
     let stories: Vec<Story> = (0..1500).map(|index| grammar.story(index)).collect();
-    let tokens: f64 = stories
-        .iter()
-        .map(|story| f64::from(story.num_tokens))
-        .sum();
+    let tokens: f64 = stories.iter().map(|story| f64::from(story.num_tokens)).sum();
     let entropy = -stories.iter().map(|story| story.log_prob).sum::<f64>() / tokens;
     let mut counts: HashMap<&str, f64> = HashMap::new();
-    for word in stories
-        .iter()
-        .flat_map(|story| story.text.split(' ').chain(["</s>"]))
-    {
+    for word in stories.iter().flat_map(|story| story.text.split(' ').chain(["</s>"])) {
         *counts.entry(word).or_default() += 1.0;
     }
-    let unigram: f64 = counts
-        .values()
-        .map(|n| -n / tokens * (n / tokens).ln())
-        .sum();
+    let unigram: f64 = counts.values().map(|n| -n / tokens * (n / tokens).ln()).sum();
     let length = tokens / stories.len() as f64;
     println!(
         "{length:.1} tokens a story, {entropy:.3} nats a token, {unigram:.3} of single words, {} words",
@@ -228,11 +182,7 @@ fn its_tokenizer_has_one_token_a_word() {
     let grammar = grammar();
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("tokenizer.json"), grammar.tokenizer_json()).unwrap();
-    fs::write(
-        dir.path().join("tokenizer_config.json"),
-        grammar.tokenizer_config_json(),
-    )
-    .unwrap();
+    fs::write(dir.path().join("tokenizer_config.json"), grammar.tokenizer_config_json()).unwrap();
     let tokenizer = Tokenizer::load(dir.path()).unwrap();
     assert_eq!((tokenizer.bos_id(), tokenizer.eos_id()), (Some(1), Some(2)));
     assert_eq!(tokenizer.vocab_size() as usize, grammar.vocabulary().len());

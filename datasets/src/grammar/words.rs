@@ -106,11 +106,7 @@ impl Words {
         let mut taken: HashSet<String> = list
             .iter()
             .cloned()
-            .chain(
-                CLASSES
-                    .iter()
-                    .flat_map(|c| c.real().split(' ').map(str::to_owned)),
-            )
+            .chain(CLASSES.iter().flat_map(|c| c.real().split(' ').map(str::to_owned)))
             .collect();
         let mut ranges = Vec::new();
         for class in CLASSES {
@@ -150,11 +146,7 @@ fn invent(seed: u64, class: Class, n: u64) -> String {
         from[usize::try_from(at).expect("an index of a short list")].to_owned()
     };
     let mut word = pick(ONSETS) + &pick(VOWELS) + &pick(ONSETS);
-    if class
-        .endings()
-        .iter()
-        .all(|ending| !ending.starts_with(['a', 'e', 'i', 'o', 'u', 'y']))
-    {
+    if class.endings().iter().all(|ending| !ending.starts_with(['a', 'e', 'i', 'o', 'u', 'y'])) {
         word += &pick(VOWELS);
     }
     word += &pick(class.endings());

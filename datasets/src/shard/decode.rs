@@ -27,12 +27,7 @@ pub(super) struct Place<'a> {
 impl Place<'_> {
     fn wrong(&self, column: &str, expected: &'static str, found: &DataType) -> ShardError {
         let (path, column, found) = (self.path.to_owned(), column.to_owned(), found.to_string());
-        ShardError::WrongType {
-            path,
-            column,
-            expected,
-            found,
-        }
+        ShardError::WrongType { path, column, expected, found }
     }
 
     fn row(&self, row: usize) -> u64 {
@@ -65,18 +60,11 @@ pub(super) fn is_token_list(data_type: &DataType) -> bool {
 /// The samples of a batch of our own shards.
 pub(super) fn samples(place: &Place<'_>, batch: &RecordBatch) -> Result<Vec<Sample>, ShardError> {
     let column = |name: &str| {
-        let array = batch
-            .column_by_name(name)
-            .ok_or_else(|| ShardError::MissingColumn {
-                path: place.path.to_owned(),
-                column: name.to_owned(),
-                have: batch
-                    .schema()
-                    .fields()
-                    .iter()
-                    .map(|field| field.name().clone())
-                    .collect(),
-            })?;
+        let array = batch.column_by_name(name).ok_or_else(|| ShardError::MissingColumn {
+            path: place.path.to_owned(),
+            column: name.to_owned(),
+            have: batch.schema().fields().iter().map(|field| field.name().clone()).collect(),
+        })?;
         place.no_nulls(name, array)?;
         Ok(array)
     };
@@ -96,10 +84,7 @@ pub(super) fn samples(place: &Place<'_>, batch: &RecordBatch) -> Result<Vec<Samp
         .ok_or_else(|| place.wrong("source", "utf8", sources.data_type()))?;
     let uint32 = |name, array: &ArrayRef| {
         let wrong = || place.wrong(name, "uint32", array.data_type());
-        array
-            .as_primitive_opt::<UInt32Type>()
-            .cloned()
-            .ok_or_else(wrong)
+        array.as_primitive_opt::<UInt32Type>().cloned().ok_or_else(wrong)
     };
     let lengths = uint32("num_tokens", lengths)?;
     let text_bytes = uint32("num_bytes", text_bytes)?;
@@ -121,12 +106,7 @@ pub(super) fn samples(place: &Place<'_>, batch: &RecordBatch) -> Result<Vec<Samp
             source = Arc::from(sources.value(row));
         }
         let (id, source, num_bytes) = (SampleId(id), Arc::clone(&source), text_bytes.value(row));
-        samples.push(Sample {
-            id,
-            source,
-            tokens,
-            num_bytes,
-        });
+        samples.push(Sample { id, source, tokens, num_bytes });
     }
     Ok(samples)
 }
@@ -137,48 +117,27 @@ pub(super) fn lists(place: &Place<'_>, array: &ArrayRef) -> Result<Vec<Vec<u32>>
     let (starts, values): (Vec<usize>, ArrayRef) = match array.data_type() {
         DataType::List(_) => {
             let list = array.as_list::<i32>();
-            let offsets = list
-                .value_offsets()
-                .iter()
-                .map(|offset| usize::try_from(*offset));
-            (
-                offsets.filter_map(Result::ok).collect(),
-                Arc::clone(list.values()),
-            )
+            let offsets = list.value_offsets().iter().map(|offset| usize::try_from(*offset));
+            (offsets.filter_map(Result::ok).collect(), Arc::clone(list.values()))
         }
         DataType::LargeList(_) => {
             let list = array.as_list::<i64>();
-            let offsets = list
-                .value_offsets()
-                .iter()
-                .map(|offset| usize::try_from(*offset));
-            (
-                offsets.filter_map(Result::ok).collect(),
-                Arc::clone(list.values()),
-            )
+            let offsets = list.value_offsets().iter().map(|offset| usize::try_from(*offset));
+            (offsets.filter_map(Result::ok).collect(), Arc::clone(list.values()))
         }
         DataType::FixedSizeList(_, size) => {
             let list = array.as_fixed_size_list();
             let size = usize::try_from(*size).unwrap_or(0);
-            (
-                (0..=list.len()).map(|row| row * size).collect(),
-                Arc::clone(list.values()),
-            )
+            ((0..=list.len()).map(|row| row * size).collect(), Arc::clone(list.values()))
         }
         found => return Err(place.wrong(place.column, "a list of integers", found)),
     };
     if values.null_count() > 0
         && let Some(at) = (0..values.len()).find(|at| values.is_null(*at))
     {
-        let row = starts
-            .partition_point(|start| *start <= at)
-            .saturating_sub(1);
+        let row = starts.partition_point(|start| *start <= at).saturating_sub(1);
         let (path, column) = (place.path.to_owned(), place.column.to_owned());
-        return Err(ShardError::Null {
-            path,
-            column,
-            row: place.row(row),
-        });
+        return Err(ShardError::Null { path, column, row: place.row(row) });
     }
     match values.data_type() {
         DataType::Int8 => cut::<Int8Type>(place, &starts, &values),

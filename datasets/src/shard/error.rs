@@ -205,11 +205,7 @@ pub enum ShardError {
 impl ShardError {
     pub(super) fn io(path: &Path, operation: &'static str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io {
-            path,
-            operation,
-            source,
-        }
+        move |source| Self::Io { path, operation, source }
     }
 
     pub(super) fn store(path: &Path) -> impl FnOnce(StoreError) -> Self {
@@ -219,9 +215,6 @@ impl ShardError {
 
     pub(super) fn write<E: Into<ParquetFault>>(path: &Path) -> impl FnOnce(E) -> Self {
         let path = path.to_owned();
-        move |source| Self::Write {
-            path,
-            source: source.into(),
-        }
+        move |source| Self::Write { path, source: source.into() }
     }
 }

@@ -55,9 +55,7 @@ impl ShardEntry {
 
     /// Where the footer begins.
     pub(super) fn footer_offset(&self) -> u64 {
-        self.row_groups
-            .last()
-            .map_or(0, |group| group.offset.saturating_add(group.bytes))
+        self.row_groups.last().map_or(0, |group| group.offset.saturating_add(group.bytes))
     }
 }
 
@@ -78,11 +76,7 @@ pub fn write_manifest(
     entries: &[ShardEntry],
 ) -> Result<Digest, ShardError> {
     let path = dir.join(FILE);
-    let manifest = Manifest {
-        version: VERSION,
-        header: header.clone(),
-        entries: entries.to_vec(),
-    };
+    let manifest = Manifest { version: VERSION, header: header.clone(), entries: entries.to_vec() };
     sealed::write(&path, &manifest).map_err(ShardError::store(&path))
 }
 
@@ -92,11 +86,7 @@ pub(super) fn read(dir: &Path) -> Result<(Manifest, Digest), ShardError> {
     let (manifest, digest) = sealed::read::<Manifest>(&path).map_err(ShardError::store(&path))?;
     if manifest.version != VERSION {
         let found = manifest.version;
-        return Err(ShardError::Version {
-            path,
-            expected: VERSION,
-            found,
-        });
+        return Err(ShardError::Version { path, expected: VERSION, found });
     }
     Ok((manifest, digest))
 }

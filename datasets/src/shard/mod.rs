@@ -52,18 +52,12 @@ impl SampleId {
 
     /// The id of tokens whose text is not known.
     pub fn of_tokens(tokens: &[u32]) -> Self {
-        let bytes: Vec<u8> = tokens
-            .iter()
-            .flat_map(|token| token.to_le_bytes())
-            .collect();
+        let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
         Self::of_digest(digest_bytes(&bytes))
     }
 
     fn of_digest(digest: Digest) -> Self {
-        let (half, _) = digest
-            .as_bytes()
-            .split_first_chunk()
-            .expect("a digest has 32 bytes");
+        let (half, _) = digest.as_bytes().split_first_chunk().expect("a digest has 32 bytes");
         Self(*half)
     }
 }

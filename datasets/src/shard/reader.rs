@@ -30,15 +30,8 @@ pub struct Shards {
 
 #[derive(Debug)]
 enum Kind {
-    Ours {
-        header: Header,
-        entries: Vec<ShardEntry>,
-    },
-    Foreign {
-        column: String,
-        vocab_size: u32,
-        row_groups: Vec<usize>,
-    },
+    Ours { header: Header, entries: Vec<ShardEntry> },
+    Foreign { column: String, vocab_size: u32, row_groups: Vec<usize> },
 }
 
 impl Shards {
@@ -48,19 +41,10 @@ impl Shards {
     /// # Errors
     /// [`ShardError`]: what is missing, or differs from the manifest.
     pub fn open(dir: &Path, expect_tokenizer: Option<Digest>) -> Result<Self, ShardError> {
-        let (
-            manifest::Manifest {
-                header, entries, ..
-            },
-            digest,
-        ) = manifest::read(dir)?;
+        let (manifest::Manifest { header, entries, .. }, digest) = manifest::read(dir)?;
         if let Some(expected) = expect_tokenizer.filter(|expected| *expected != header.tokenizer) {
             let (path, found) = (dir.to_owned(), header.tokenizer);
-            return Err(ShardError::OtherTokenizer {
-                path,
-                expected,
-                found,
-            });
+            return Err(ShardError::OtherTokenizer { path, expected, found });
         }
         let mut files = Vec::new();
         for entry in &entries {
@@ -69,28 +53,16 @@ impl Shards {
                 return Err(ShardError::BadName { path, name });
             }
             let path = dir.join(&entry.file);
-            let found = fs::metadata(&path)
-                .map_err(ShardError::io(&path, "find"))?
-                .len();
+            let found = fs::metadata(&path).map_err(ShardError::io(&path, "find"))?.len();
             if found != entry.bytes {
-                return Err(ShardError::Size {
-                    path,
-                    expected: entry.bytes,
-                    found,
-                });
+                return Err(ShardError::Size { path, expected: entry.bytes, found });
             }
             files.push(path);
         }
         if files.is_empty() {
-            return Err(ShardError::Empty {
-                path: dir.to_owned(),
-            });
+            return Err(ShardError::Empty { path: dir.to_owned() });
         }
-        Ok(Self {
-            files,
-            digest,
-            kind: Kind::Ours { header, entries },
-        })
+        Ok(Self { files, digest, kind: Kind::Ours { header, entries } })
     }
 
     /// Opens Parquet files of others, one or a folder of them: a column of lists of integers of any type, each below
@@ -104,9 +76,8 @@ impl Shards {
         if path.is_dir() {
             for entry in fs::read_dir(path).map_err(ShardError::io(path, "list"))? {
                 let file = entry.map_err(ShardError::io(path, "list"))?.path();
-                let hidden = file
-                    .file_name()
-                    .is_some_and(|n| n.to_string_lossy().starts_with(['.', '_']));
+                let hidden =
+                    file.file_name().is_some_and(|n| n.to_string_lossy().starts_with(['.', '_']));
                 if !hidden && file.extension().is_some_and(|e| e == "parquet") {
                     files.push(file);
                 }
@@ -117,9 +88,7 @@ impl Shards {
         }
         let mut row_groups = Vec::new();
         let mut hasher = Hasher::new();
-        hasher
-            .update(column.as_bytes())
-            .update(&vocab_size.to_le_bytes());
+        hasher.update(column.as_bytes()).update(&vocab_size.to_le_bytes());
         for file in &files {
             let opened = File::open(file).map_err(ShardError::io(file, "open"))?;
             let metadata = metadata(file, &opened)?;
@@ -128,20 +97,10 @@ impl Shards {
             hash_edges(&mut hasher, file).map_err(ShardError::io(file, "read"))?;
         }
         if files.is_empty() {
-            return Err(ShardError::Empty {
-                path: path.to_owned(),
-            });
+            return Err(ShardError::Empty { path: path.to_owned() });
         }
-        let kind = Kind::Foreign {
-            column: column.to_owned(),
-            vocab_size,
-            row_groups,
-        };
-        Ok(Self {
-            files,
-            digest: hasher.digest(),
-            kind,
-        })
+        let kind = Kind::Foreign { column: column.to_owned(), vocab_size, row_groups };
+        Ok(Self { files, digest: hasher.digest(), kind })
     }
 
     /// How many shards there are.
@@ -198,10 +157,7 @@ impl Shards {
     pub fn read(&self, shard: usize) -> Result<Vec<Sample>, ShardError> {
         let mut samples = Vec::new();
         if shard >= self.len() {
-            return Err(ShardError::NoSuch {
-                shard,
-                row_group: 0,
-            });
+            return Err(ShardError::NoSuch { shard, row_group: 0 });
         }
         for row_group in 0..self.num_row_groups(shard) {
             samples.append(&mut self.read_row_group(shard, row_group)?);
@@ -235,9 +191,9 @@ impl Shards {
             Kind::Ours { header, entries } => {
                 ours(path, header.vocab_size, &entries[shard], row_group)
             }
-            Kind::Foreign {
-                column, vocab_size, ..
-            } => foreign(path, column, *vocab_size, row_group),
+            Kind::Foreign { column, vocab_size, .. } => {
+                foreign(path, column, *vocab_size, row_group)
+            }
         }
     }
 }
@@ -256,58 +212,26 @@ fn ours(
         if expected == found {
             return Ok(());
         }
-        Err(ShardError::Inconsistent {
-            path,
-            row_group,
-            what,
-            expected,
-            found,
-        })
+        Err(ShardError::Inconsistent { path, row_group, what, expected, found })
     };
     let found = metadata.metadata().num_row_groups();
-    equal(
-        "row groups of the file",
-        entry.row_groups.len() as u64,
-        found as u64,
-    )?;
+    equal("row groups of the file", entry.row_groups.len() as u64, found as u64)?;
     let roots: Result<Vec<_>, _> = COLUMNS.iter().map(|c| root(path, c, &metadata)).collect();
     let rows = (BATCH_TOKENS * expected.rows / expected.tokens.max(1)).clamp(1, 1 << 16);
     let rows = usize::try_from(rows).unwrap_or(BATCH_ROWS);
     let batches = read_batches(path, verified, &metadata, row_group, &roots?, rows)?;
-    let mut first_row = entry
-        .row_groups
-        .iter()
-        .take(row_group)
-        .map(|group| group.rows)
-        .sum();
+    let mut first_row = entry.row_groups.iter().take(row_group).map(|group| group.rows).sum();
     let mut samples = Vec::new();
     for batch in &batches {
-        let place = Place {
-            path,
-            column: "tokens",
-            vocab_size,
-            first_row,
-        };
+        let place = Place { path, column: "tokens", vocab_size, first_row };
         samples.append(&mut decode::samples(&place, batch)?);
         first_row += batch.num_rows() as u64;
     }
     equal("rows", expected.rows, samples.len() as u64)?;
-    let tokens = samples
-        .iter()
-        .map(|sample| sample.tokens.len() as u64)
-        .sum();
+    let tokens = samples.iter().map(|sample| sample.tokens.len() as u64).sum();
     equal("tokens", expected.tokens, tokens)?;
-    let max_id = samples
-        .iter()
-        .flat_map(|s| &s.tokens)
-        .copied()
-        .max()
-        .unwrap_or(0);
-    equal(
-        "as its largest id",
-        u64::from(expected.max_id),
-        u64::from(max_id),
-    )?;
+    let max_id = samples.iter().flat_map(|s| &s.tokens).copied().max().unwrap_or(0);
+    equal("as its largest id", u64::from(expected.max_id), u64::from(max_id))?;
     Ok(samples)
 }
 
@@ -321,33 +245,15 @@ fn foreign(
     let metadata = metadata(path, &file)?;
     let root = find(path, column, &metadata)?;
     let groups = metadata.metadata().row_groups();
-    let mut first_row = groups
-        .iter()
-        .take(row_group)
-        .map(|g| g.num_rows().unsigned_abs())
-        .sum();
+    let mut first_row = groups.iter().take(row_group).map(|g| g.num_rows().unsigned_abs()).sum();
     let batches = read_batches(path, file, &metadata, row_group, &[root], BATCH_ROWS)?;
-    let source: Arc<str> = path
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into();
+    let source: Arc<str> = path.file_name().unwrap_or_default().to_string_lossy().into();
     let mut samples = Vec::new();
     for batch in &batches {
-        let place = Place {
-            path,
-            column,
-            vocab_size,
-            first_row,
-        };
+        let place = Place { path, column, vocab_size, first_row };
         for tokens in decode::lists(&place, batch.column(0))? {
             let (id, source) = (SampleId::of_tokens(&tokens), Arc::clone(&source));
-            samples.push(Sample {
-                id,
-                source,
-                tokens,
-                num_bytes: 0,
-            });
+            samples.push(Sample { id, source, tokens, num_bytes: 0 });
         }
         first_row += batch.num_rows() as u64;
     }
@@ -355,10 +261,8 @@ fn foreign(
 }
 
 fn metadata(path: &Path, file: &impl ChunkReader) -> Result<ArrowReaderMetadata, ShardError> {
-    parquet_file::metadata(file).map_err(|source| ShardError::NotParquet {
-        path: path.to_owned(),
-        source,
-    })
+    parquet_file::metadata(file)
+        .map_err(|source| ShardError::NotParquet { path: path.to_owned(), source })
 }
 
 fn read_batches(
@@ -369,26 +273,18 @@ fn read_batches(
     roots: &[usize],
     rows: usize,
 ) -> Result<Vec<RecordBatch>, ShardError> {
-    parquet_file::row_group(file, metadata, row_group, roots, rows).map_err(|source| {
-        ShardError::BadRowGroup {
-            path: path.to_owned(),
-            row_group,
-            source,
-        }
-    })
+    parquet_file::row_group(file, metadata, row_group, roots, rows)
+        .map_err(|source| ShardError::BadRowGroup { path: path.to_owned(), row_group, source })
 }
 
 /// The index of a column.
 fn root(path: &Path, column: &str, metadata: &ArrowReaderMetadata) -> Result<usize, ShardError> {
     let fields = metadata.schema().fields();
-    fields
-        .find(column)
-        .map(|(index, _)| index)
-        .ok_or_else(|| ShardError::MissingColumn {
-            path: path.to_owned(),
-            column: column.to_owned(),
-            have: fields.iter().map(|field| field.name().clone()).collect(),
-        })
+    fields.find(column).map(|(index, _)| index).ok_or_else(|| ShardError::MissingColumn {
+        path: path.to_owned(),
+        column: column.to_owned(),
+        have: fields.iter().map(|field| field.name().clone()).collect(),
+    })
 }
 
 /// The index of a column of tokens.
@@ -399,12 +295,7 @@ fn find(path: &Path, column: &str, metadata: &ArrowReaderMetadata) -> Result<usi
         return Ok(index);
     }
     let (path, column, found) = (path.to_owned(), column.to_owned(), found.to_string());
-    Err(ShardError::WrongType {
-        path,
-        column,
-        expected: "a list of integers",
-        found,
-    })
+    Err(ShardError::WrongType { path, column, expected: "a list of integers", found })
 }
 
 fn hash_edges(hasher: &mut Hasher, path: &Path) -> std::io::Result<()> {

@@ -15,12 +15,7 @@ use crate::random::{below, stream};
 use crate::store::{StoreError, digest_bytes, trial};
 
 fn header(vocab_size: u32) -> Header {
-    Header {
-        tokenizer: digest_bytes(b"tokenizer"),
-        vocab_size,
-        bos_id: Some(1),
-        eos_id: None,
-    }
+    Header { tokenizer: digest_bytes(b"tokenizer"), vocab_size, bos_id: Some(1), eos_id: None }
 }
 
 fn samples(n: u64, vocab_size: u32) -> Vec<Sample> {
@@ -30,16 +25,9 @@ fn samples(n: u64, vocab_size: u32) -> Vec<Sample> {
             let length = below(&mut rng, 90);
             let token = |_| u32::try_from(below(&mut rng, u64::from(vocab_size))).unwrap();
             let tokens = (0..length).map(token).collect();
-            let (id, source) = (
-                SampleId::of_text(&i.to_string()),
-                format!("file-{}", i / 10).into(),
-            );
-            Sample {
-                id,
-                source,
-                tokens,
-                num_bytes: u32::try_from(i).unwrap() * 3,
-            }
+            let (id, source) =
+                (SampleId::of_text(&i.to_string()), format!("file-{}", i / 10).into());
+            Sample { id, source, tokens, num_bytes: u32::try_from(i).unwrap() * 3 }
         })
         .collect()
 }
@@ -52,9 +40,7 @@ fn write(dir: &Path, vocab_size: u32, shards: &[Vec<Sample>]) -> Vec<ShardEntry>
             let path = dir.join(format!("tokens-{n:05}.parquet"));
             let writer = ShardWriter::new(&path, &header(vocab_size)).unwrap();
             let mut writer = writer.with_row_group_tokens(1000);
-            samples
-                .iter()
-                .for_each(|sample| writer.push(sample).unwrap());
+            samples.iter().for_each(|sample| writer.push(sample).unwrap());
             writer.finish().unwrap()
         })
         .collect();
@@ -67,35 +53,17 @@ fn what_is_read_is_what_was_written_in_either_width() {
     for vocab_size in [300, 1 << 16, (1 << 16) + 1, 128_256, u32::MAX] {
         let dir = tempfile::tempdir().unwrap();
         let all = samples(200, vocab_size);
-        let entries = write(
-            dir.path(),
-            vocab_size,
-            &[all[..120].to_vec(), all[120..].to_vec()],
-        );
+        let entries = write(dir.path(), vocab_size, &[all[..120].to_vec(), all[120..].to_vec()]);
         let shards = Shards::open(dir.path(), Some(digest_bytes(b"tokenizer"))).unwrap();
-        assert_eq!(
-            (shards.len(), shards.header()),
-            (2, Some(&header(vocab_size)))
-        );
+        assert_eq!((shards.len(), shards.header()), (2, Some(&header(vocab_size))));
         assert_eq!(shards.entries(), entries);
         assert_eq!(shards.read(0).unwrap(), all[..120]);
         assert_eq!(shards.read_all().unwrap(), all);
         let tokens: usize = all.iter().map(|s| s.tokens.len()).sum();
-        assert_eq!(
-            entries.iter().map(ShardEntry::num_tokens).sum::<u64>(),
-            tokens as u64
-        );
+        assert_eq!(entries.iter().map(ShardEntry::num_tokens).sum::<u64>(), tokens as u64);
         assert!(shards.num_row_groups(0) > 3);
         let max = all[..120].iter().flat_map(|s| &s.tokens).max();
-        assert_eq!(
-            entries[0]
-                .row_groups
-                .iter()
-                .map(|g| g.max_id)
-                .max()
-                .as_ref(),
-            max
-        );
+        assert_eq!(entries[0].row_groups.iter().map(|g| g.max_id).max().as_ref(), max);
     }
 }
 
@@ -123,14 +91,8 @@ fn the_same_samples_make_the_same_bytes_and_an_empty_shard_is_one() {
     assert_eq!(write(a.path(), 500, &shards), write(b.path(), 500, &shards));
     let read = Shards::open(a.path(), None).unwrap();
     assert_eq!(read.read(1).unwrap(), []);
-    assert!(matches!(
-        read.read(2),
-        Err(ShardError::NoSuch { shard: 2, .. })
-    ));
-    assert!(matches!(
-        read.read_row_group(0, 99),
-        Err(ShardError::NoSuch { row_group: 99, .. })
-    ));
+    assert!(matches!(read.read(2), Err(ShardError::NoSuch { shard: 2, .. })));
+    assert!(matches!(read.read_row_group(0, 99), Err(ShardError::NoSuch { row_group: 99, .. })));
 }
 
 #[test]
@@ -146,13 +108,8 @@ fn a_flipped_byte_anywhere_is_an_error_and_never_other_tokens() {
         let mut bad = good.clone();
         bad[at] ^= 1 << (at % 8);
         fs::write(&path, &bad).unwrap();
-        let error = Shards::open(dir.path(), None)
-            .and_then(|s| s.read(0))
-            .unwrap_err();
-        assert!(
-            matches!(error, ShardError::Hash { .. }),
-            "byte {at}: {error}"
-        );
+        let error = Shards::open(dir.path(), None).and_then(|s| s.read(0)).unwrap_err();
+        assert!(matches!(error, ShardError::Hash { .. }), "byte {at}: {error}");
     }
     for at in [0, 3, 4, 100, good.len() - 1] {
         fs::write(&path, &good[..at]).unwrap();
@@ -160,72 +117,39 @@ fn a_flipped_byte_anywhere_is_an_error_and_never_other_tokens() {
         assert!(matches!(error, ShardError::Size { .. }), "{error}");
     }
     fs::write(&path, [&good[..], b"x"].concat()).unwrap();
-    assert!(matches!(
-        Shards::open(dir.path(), None),
-        Err(ShardError::Size { .. })
-    ));
+    assert!(matches!(Shards::open(dir.path(), None), Err(ShardError::Size { .. })));
     fs::write(&path, &good).unwrap();
     let shards = Shards::open(dir.path(), None).unwrap();
     fs::write(&path, &good[1..]).unwrap();
-    assert!(
-        matches!(shards.read(0), Err(ShardError::Size { .. })),
-        "it changed after the opening"
-    );
+    assert!(matches!(shards.read(0), Err(ShardError::Size { .. })), "it changed after the opening");
     fs::remove_file(&path).unwrap();
-    assert!(matches!(
-        Shards::open(dir.path(), None),
-        Err(ShardError::Io { .. })
-    ));
+    assert!(matches!(Shards::open(dir.path(), None), Err(ShardError::Io { .. })));
 }
 
 #[test]
 fn a_manifest_that_does_not_fit_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let error = Shards::open(dir.path(), None).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            ShardError::Store {
-                source: StoreError::Io { .. },
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, ShardError::Store { source: StoreError::Io { .. }, .. }), "{error}");
     let entries = write(dir.path(), 500, &[samples(60, 500)]);
     let error = Shards::open(dir.path(), Some(digest_bytes(b"other"))).unwrap_err();
-    assert!(
-        matches!(error, ShardError::OtherTokenizer { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, ShardError::OtherTokenizer { .. }), "{error}");
 
     let with = |change: &dyn Fn(&mut ShardEntry)| {
         let mut entry = entries[0].clone();
         change(&mut entry);
         write_manifest(dir.path(), &header(500), &[entry]).unwrap();
-        Shards::open(dir.path(), None)
-            .and_then(|shards| shards.read(0))
-            .unwrap_err()
+        Shards::open(dir.path(), None).and_then(|shards| shards.read(0)).unwrap_err()
     };
     let error = with(&|entry| entry.file = "../x.parquet".to_owned());
     assert!(matches!(error, ShardError::BadName { .. }), "{error}");
     let error = with(&|entry| entry.row_groups[1].rows += 1);
     assert!(
-        matches!(
-            error,
-            ShardError::Inconsistent {
-                what: "rows",
-                row_group: 1,
-                ..
-            }
-        ),
+        matches!(error, ShardError::Inconsistent { what: "rows", row_group: 1, .. }),
         "{error}"
     );
     let error = with(&|entry| entry.row_groups[0].tokens -= 1);
-    assert!(
-        matches!(error, ShardError::Inconsistent { what: "tokens", .. }),
-        "{error}"
-    );
+    assert!(matches!(error, ShardError::Inconsistent { what: "tokens", .. }), "{error}");
     let error = with(&|entry| entry.row_groups[0].max_id += 1);
     assert!(matches!(error, ShardError::Inconsistent { .. }), "{error}");
     let error = with(&|entry| entry.row_groups[0].bytes = u64::MAX);
@@ -233,25 +157,11 @@ fn a_manifest_that_does_not_fit_is_refused() {
     let error = with(&|entry| entry.row_groups.last_mut().unwrap().offset = u64::MAX);
     assert!(matches!(error, ShardError::Size { .. }), "{error}");
     write_manifest(dir.path(), &header(500), &[]).unwrap();
-    assert!(matches!(
-        Shards::open(dir.path(), None),
-        Err(ShardError::Empty { .. })
-    ));
+    assert!(matches!(Shards::open(dir.path(), None), Err(ShardError::Empty { .. })));
     // Tokens that are there, and not in the vocabulary that the manifest speaks of.
     write_manifest(dir.path(), &header(100), &entries).unwrap();
-    let error = Shards::open(dir.path(), None)
-        .and_then(|shards| shards.read(0))
-        .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            ShardError::TokenOutOfRange {
-                vocab_size: 100,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    let error = Shards::open(dir.path(), None).and_then(|shards| shards.read(0)).unwrap_err();
+    assert!(matches!(error, ShardError::TokenOutOfRange { vocab_size: 100, .. }), "{error}");
 }
 
 #[test]
@@ -262,28 +172,12 @@ fn a_writer_refuses_what_the_vocabulary_lacks_and_goes_on() {
     let mut sample = samples(1, 300).remove(0);
     sample.tokens = vec![5, 299];
     writer.push(&sample).unwrap();
-    let wrong = Sample {
-        tokens: vec![5, 6, 300],
-        ..sample.clone()
-    };
+    let wrong = Sample { tokens: vec![5, 6, 300], ..sample.clone() };
     let error = writer.push(&wrong).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            ShardError::TokenOutOfRange {
-                row: 1,
-                position: 2,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, ShardError::TokenOutOfRange { row: 1, position: 2, .. }), "{error}");
     let entry = writer.finish().unwrap();
     write_manifest(dir.path(), &header(300), &[entry]).unwrap();
-    assert_eq!(
-        Shards::open(dir.path(), None).unwrap().read(0).unwrap(),
-        [sample]
-    );
+    assert_eq!(Shards::open(dir.path(), None).unwrap().read(0).unwrap(), [sample]);
 }
 
 #[test]
@@ -300,11 +194,7 @@ fn whichever_operation_fails_there_is_no_shard_or_a_whole_one() {
         let all_done = failing.operations() < k;
         drop(failing);
         let left = fs::read_dir(dir.path()).unwrap().count();
-        assert_eq!(
-            left,
-            usize::from(path.exists()),
-            "operation {k} left a temporary file"
-        );
+        assert_eq!(left, usize::from(path.exists()), "operation {k} left a temporary file");
         if all_done {
             let entry = result.unwrap();
             assert_eq!(digest_bytes(&fs::read(&path).unwrap()), entry.digest);
@@ -327,26 +217,16 @@ fn foreign_file(dir: &Path, name: &str, column: &str, array: ArrayRef) -> PathBu
 #[test]
 fn any_list_of_integers_is_read() {
     let dir = tempfile::tempdir().unwrap();
-    let rows = vec![
-        Some(vec![Some(1), Some(2)]),
-        Some(vec![]),
-        Some(vec![Some(299)]),
-    ];
+    let rows = vec![Some(vec![Some(1), Some(2)]), Some(vec![]), Some(vec![Some(299)])];
     let wide: Vec<_> = rows
         .iter()
-        .map(|r| {
-            r.as_ref()
-                .map(|r| r.iter().map(|v| v.map(i64::from)).collect::<Vec<_>>())
-        })
+        .map(|r| r.as_ref().map(|r| r.iter().map(|v| v.map(i64::from)).collect::<Vec<_>>()))
         .collect();
     let narrow: Vec<_> = rows
         .iter()
         .map(|r| {
-            r.as_ref().map(|r| {
-                r.iter()
-                    .map(|v| v.map(|v| u16::try_from(v).unwrap()))
-                    .collect::<Vec<_>>()
-            })
+            r.as_ref()
+                .map(|r| r.iter().map(|v| v.map(|v| u16::try_from(v).unwrap())).collect::<Vec<_>>())
         })
         .collect();
     let arrays: [ArrayRef; 3] = [
@@ -357,28 +237,13 @@ fn any_list_of_integers_is_read() {
     for array in arrays {
         let path = foreign_file(dir.path(), "x.parquet", "input_ids", array);
         let shards = Shards::foreign(&path, "input_ids", 300).unwrap();
-        let tokens: Vec<_> = shards
-            .read(0)
-            .unwrap()
-            .into_iter()
-            .map(|s| s.tokens)
-            .collect();
+        let tokens: Vec<_> = shards.read(0).unwrap().into_iter().map(|s| s.tokens).collect();
         assert_eq!(tokens, [vec![1, 2], vec![], vec![299]]);
         let same = Shards::foreign(dir.path(), "input_ids", 300).unwrap();
         assert_eq!(same.digest(), shards.digest());
-        let error = Shards::foreign(&path, "input_ids", 299)
-            .unwrap()
-            .read(0)
-            .unwrap_err();
+        let error = Shards::foreign(&path, "input_ids", 299).unwrap().read(0).unwrap_err();
         assert!(
-            matches!(
-                error,
-                ShardError::TokenOutOfRange {
-                    row: 2,
-                    position: 0,
-                    ..
-                }
-            ),
+            matches!(error, ShardError::TokenOutOfRange { row: 2, position: 0, .. }),
             "{error}"
         );
     }
@@ -397,31 +262,15 @@ fn what_is_wrong_in_a_foreign_file_is_located() {
     let dir = tempfile::tempdir().unwrap();
     let open = |array: ArrayRef| {
         let path = foreign_file(dir.path(), "x.parquet", "ids", array);
-        Shards::foreign(&path, "ids", 300)
-            .and_then(|shards| shards.read(0))
-            .unwrap_err()
+        Shards::foreign(&path, "ids", 300).and_then(|shards| shards.read(0)).unwrap_err()
     };
     let list = |rows| Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(rows));
     let error = open(list(vec![Some(vec![Some(1)]), None]));
     assert!(matches!(error, ShardError::Null { row: 1, .. }), "{error}");
-    let error = open(list(vec![
-        Some(vec![Some(1)]),
-        Some(vec![]),
-        Some(vec![Some(1), None]),
-    ]));
+    let error = open(list(vec![Some(vec![Some(1)]), Some(vec![]), Some(vec![Some(1), None])]));
     assert!(matches!(error, ShardError::Null { row: 2, .. }), "{error}");
     let error = open(list(vec![Some(vec![Some(1), Some(-1)])]));
-    assert!(
-        matches!(
-            error,
-            ShardError::TokenOutOfRange {
-                row: 0,
-                position: 1,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, ShardError::TokenOutOfRange { row: 0, position: 1, .. }), "{error}");
     let error = open(Arc::new(StringArray::from(vec!["1 2 3"])));
     assert!(matches!(error, ShardError::WrongType { .. }), "{error}");
     let error = open(Arc::new(Int32Array::from(vec![1])));
@@ -430,39 +279,22 @@ fn what_is_wrong_in_a_foreign_file_is_located() {
     huge.values().append_value(1 << 40);
     huge.append(true);
     let error = open(Arc::new(huge.finish()));
-    assert!(
-        matches!(error, ShardError::TokenOutOfRange { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, ShardError::TokenOutOfRange { .. }), "{error}");
     let mut nested = ListBuilder::new(ListBuilder::new(Int64Builder::new()));
     nested.append(true);
     let error = open(Arc::new(nested.finish()));
     assert!(matches!(error, ShardError::WrongType { .. }), "{error}");
 
-    let path = foreign_file(
-        dir.path(),
-        "x.parquet",
-        "other",
-        Arc::new(Int32Array::from(vec![1])),
-    );
+    let path = foreign_file(dir.path(), "x.parquet", "other", Arc::new(Int32Array::from(vec![1])));
     match Shards::foreign(&path, "ids", 300).unwrap_err() {
         ShardError::MissingColumn { have, .. } => assert_eq!(have, ["other"]),
         error => panic!("{error}"),
     }
     fs::write(&path, "PAR1").unwrap();
-    assert!(matches!(
-        Shards::foreign(&path, "ids", 9),
-        Err(ShardError::NotParquet { .. })
-    ));
+    assert!(matches!(Shards::foreign(&path, "ids", 9), Err(ShardError::NotParquet { .. })));
     fs::remove_file(&path).unwrap();
-    assert!(matches!(
-        Shards::foreign(dir.path(), "ids", 9),
-        Err(ShardError::Empty { .. })
-    ));
-    assert!(matches!(
-        Shards::foreign(&path, "ids", 9),
-        Err(ShardError::Io { .. })
-    ));
+    assert!(matches!(Shards::foreign(dir.path(), "ids", 9), Err(ShardError::Empty { .. })));
+    assert!(matches!(Shards::foreign(&path, "ids", 9), Err(ShardError::Io { .. })));
 }
 
 #[test]

@@ -27,24 +27,13 @@ impl Verified {
         let mut file = File::open(path).map_err(ShardError::io(path, "open"))?;
         let found = file.metadata().map_err(ShardError::io(path, "read"))?.len();
         if found != entry.bytes {
-            return Err(ShardError::Size {
-                path: path.to_owned(),
-                expected: entry.bytes,
-                found,
-            });
+            return Err(ShardError::Size { path: path.to_owned(), expected: entry.bytes, found });
         }
         let mut read = |from: u64, to: u64, expected: Digest, part: String| {
-            let size = to
-                .checked_sub(from)
-                .filter(|_| to <= found)
-                .map(usize::try_from);
+            let size = to.checked_sub(from).filter(|_| to <= found).map(usize::try_from);
             let Some(Ok(size)) = size else {
                 let path = path.to_owned();
-                return Err(ShardError::Size {
-                    path,
-                    expected: to,
-                    found,
-                });
+                return Err(ShardError::Size { path, expected: to, found });
             };
             let mut bytes = vec![0; size];
             file.seek(SeekFrom::Start(from))
@@ -54,12 +43,7 @@ impl Verified {
             if found == expected {
                 Ok((from, Bytes::from(bytes)))
             } else {
-                Err(ShardError::Hash {
-                    path: path.to_owned(),
-                    part,
-                    expected,
-                    found,
-                })
+                Err(ShardError::Hash { path: path.to_owned(), part, expected, found })
             }
         };
         let group = &entry.row_groups[row_group];
@@ -67,17 +51,9 @@ impl Verified {
         let footer = entry.footer_offset();
         let segments = vec![
             read(footer, entry.bytes, entry.footer, "the footer".to_owned())?,
-            read(
-                group.offset,
-                end,
-                group.hash,
-                format!("row group {row_group}"),
-            )?,
+            read(group.offset, end, group.hash, format!("row group {row_group}"))?,
         ];
-        Ok(Self {
-            bytes: entry.bytes,
-            segments,
-        })
+        Ok(Self { bytes: entry.bytes, segments })
     }
 
     fn rest(&self, start: u64) -> Result<Bytes, ParquetError> {
@@ -108,9 +84,7 @@ impl ChunkReader for Verified {
         let rest = self.rest(start)?;
         if length > rest.len() {
             let end = start.saturating_add(length as u64);
-            return Err(ParquetError::EOF(format!(
-                "bytes {start}..{end} were not verified"
-            )));
+            return Err(ParquetError::EOF(format!("bytes {start}..{end} were not verified")));
         }
         Ok(rest.slice(..length))
     }

@@ -47,10 +47,7 @@ impl ShardWriter {
     pub fn new(path: &Path, header: &Header) -> Result<Self, ShardError> {
         let file = AtomicFile::create(path).map_err(ShardError::store(path))?;
         let progress = Arc::new(Mutex::new(Progress::default()));
-        let sink = Sink {
-            file,
-            progress: Arc::clone(&progress),
-        };
+        let sink = Sink { file, progress: Arc::clone(&progress) };
         let schema = schema(header.vocab_size);
         let writer = ArrowWriter::try_new(sink, Arc::clone(&schema), Some(properties(header)))
             .map_err(ShardError::write(path))?;
@@ -81,11 +78,7 @@ impl ShardWriter {
     pub fn push(&mut self, sample: &Sample) -> Result<(), ShardError> {
         if sample.tokens.len() > MAX_TOKENS {
             let (id, tokens) = (sample.id, sample.tokens.len());
-            return Err(ShardError::TooLong {
-                id,
-                tokens,
-                limit: MAX_TOKENS,
-            });
+            return Err(ShardError::TooLong { id, tokens, limit: MAX_TOKENS });
         }
         if let Some(position) = sample.tokens.iter().position(|id| *id >= self.vocab_size) {
             let done = self.row_groups.iter().map(|group| group.rows).sum::<u64>();
@@ -97,14 +90,8 @@ impl ShardWriter {
                 vocab_size: self.vocab_size,
             });
         }
-        self.rows
-            .push(sample)
-            .map_err(ShardError::write(&self.path))?;
-        if self.rows.num_tokens >= self.row_group_tokens {
-            self.end_row_group()
-        } else {
-            Ok(())
-        }
+        self.rows.push(sample).map_err(ShardError::write(&self.path))?;
+        if self.rows.num_tokens >= self.row_group_tokens { self.end_row_group() } else { Ok(()) }
     }
 
     /// Ends the shard and makes it durable.
@@ -115,26 +102,12 @@ impl ShardWriter {
         if self.rows.num_rows() > 0 {
             self.end_row_group()?;
         }
-        let Sink { file, .. } = self
-            .writer
-            .into_inner()
-            .map_err(ShardError::write(&self.path))?;
+        let Sink { file, .. } = self.writer.into_inner().map_err(ShardError::write(&self.path))?;
         let written = file.commit().map_err(ShardError::store(&self.path))?;
         let (_, _, footer) = take_segment(&self.progress);
-        let file = self
-            .path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let file = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let (bytes, digest, row_groups) = (written.bytes, written.digest, self.row_groups);
-        Ok(ShardEntry {
-            file,
-            bytes,
-            digest,
-            row_groups,
-            footer,
-        })
+        Ok(ShardEntry { file, bytes, digest, row_groups, footer })
     }
 
     fn end_row_group(&mut self) -> Result<(), ShardError> {
@@ -150,14 +123,7 @@ impl ShardWriter {
             });
         written.map_err(ShardError::write(&self.path))?;
         let (offset, bytes, hash) = take_segment(&self.progress);
-        self.row_groups.push(RowGroup {
-            rows,
-            tokens,
-            max_id,
-            offset,
-            bytes,
-            hash,
-        });
+        self.row_groups.push(RowGroup { rows, tokens, max_id, offset, bytes, hash });
         Ok(())
     }
 }
@@ -173,17 +139,8 @@ struct Progress {
 fn take_segment(progress: &Mutex<Progress>) -> (u64, u64, Digest) {
     let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
     let start = progress.start + progress.bytes;
-    let Progress {
-        start: offset,
-        bytes,
-        hasher,
-    } = mem::replace(
-        &mut *progress,
-        Progress {
-            start,
-            ..Progress::default()
-        },
-    );
+    let Progress { start: offset, bytes, hasher } =
+        mem::replace(&mut *progress, Progress { start, ..Progress::default() });
     (offset, bytes, hasher.digest())
 }
 
@@ -254,8 +211,7 @@ impl Rows {
         match &mut self.tokens {
             Tokens::U16(list) => {
                 for id in &sample.tokens {
-                    list.values()
-                        .append_value(u16::try_from(*id).expect("it is below vocab_size"));
+                    list.values().append_value(u16::try_from(*id).expect("it is below vocab_size"));
                 }
                 list.append(true);
             }
@@ -287,11 +243,7 @@ impl Rows {
 }
 
 fn token_type(vocab_size: u32) -> DataType {
-    if vocab_size <= 1 << 16 {
-        DataType::UInt16
-    } else {
-        DataType::UInt32
-    }
+    if vocab_size <= 1 << 16 { DataType::UInt16 } else { DataType::UInt32 }
 }
 
 fn item_field(vocab_size: u32) -> Field {
@@ -317,10 +269,8 @@ fn properties(header: &Header) -> WriterProperties {
     ];
     pairs.extend(header.bos_id.map(|id| ("stillflow.bos_id", id.to_string())));
     pairs.extend(header.eos_id.map(|id| ("stillflow.eos_id", id.to_string())));
-    let pairs = pairs
-        .into_iter()
-        .map(|(key, value)| KeyValue::new(key.to_owned(), value))
-        .collect();
+    let pairs =
+        pairs.into_iter().map(|(key, value)| KeyValue::new(key.to_owned(), value)).collect();
     let tokens = ["tokens", "list", "item"].map(str::to_owned).to_vec();
     WriterProperties::builder()
         .set_created_by("stillflow".to_owned())

@@ -50,45 +50,26 @@ impl AtomicFile {
     /// [`StoreError::Io`] if the temporary file cannot be made.
     pub fn create(path: &Path) -> Result<Self, StoreError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let name = path
-            .file_name()
-            .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput));
-        let name = name
-            .map_err(StoreError::io(path, "create"))?
-            .to_string_lossy()
-            .into_owned();
+        let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput));
+        let name = name.map_err(StoreError::io(path, "create"))?.to_string_lossy().into_owned();
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let temporary = path.with_file_name(format!(".{name}.{}-{n}.tmp", std::process::id()));
         let file = trial::file_operation()
             .and_then(|()| File::create(&temporary))
             .map_err(StoreError::io(path, "create"))?;
-        let hashing = Hashing {
-            file,
-            hasher: Hasher::new(),
-            bytes: 0,
-        };
+        let hashing = Hashing { file, hasher: Hasher::new(), bytes: 0 };
         let file = Some(BufWriter::with_capacity(1 << 18, hashing));
-        Ok(Self {
-            path: path.to_owned(),
-            temporary,
-            file,
-        })
+        Ok(Self { path: path.to_owned(), temporary, file })
     }
 
     /// Makes the file durable and gives it its name.
     ///
     /// # Errors
     /// [`StoreError::Io`]; unless the rename itself was done, what was at the path before is still there.
-    #[expect(
-        clippy::missing_panics_doc,
-        reason = "no one but commit takes the file"
-    )]
+    #[expect(clippy::missing_panics_doc, reason = "no one but commit takes the file")]
     pub fn commit(mut self) -> Result<Written, StoreError> {
         let path = self.path.clone();
-        let writer = self
-            .file
-            .take()
-            .expect("only commit takes the file, and consumes self");
+        let writer = self.file.take().expect("only commit takes the file, and consumes self");
         match self.seal(writer, &path) {
             Ok(written) => Ok(written),
             Err(error) => {
@@ -99,11 +80,7 @@ impl AtomicFile {
     }
 
     fn seal(&self, writer: BufWriter<Hashing>, path: &Path) -> Result<Written, StoreError> {
-        let Hashing {
-            file,
-            hasher,
-            bytes,
-        } = writer
+        let Hashing { file, hasher, bytes } = writer
             .into_inner()
             .map_err(io::IntoInnerError::into_error)
             .map_err(StoreError::io(path, "write"))?;
@@ -116,26 +93,17 @@ impl AtomicFile {
             .map_err(StoreError::io(path, "rename"))?;
         trial::reached("renamed");
         sync_parent(path)?;
-        Ok(Written {
-            bytes,
-            digest: hasher.digest(),
-        })
+        Ok(Written { bytes, digest: hasher.digest() })
     }
 }
 
 impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file
-            .as_mut()
-            .expect("only commit takes the file, and consumes self")
-            .write(bytes)
+        self.file.as_mut().expect("only commit takes the file, and consumes self").write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file
-            .as_mut()
-            .expect("only commit takes the file, and consumes self")
-            .flush()
+        self.file.as_mut().expect("only commit takes the file, and consumes self").flush()
     }
 }
 
@@ -166,11 +134,7 @@ impl Write for Hashing {
         trial::file_operation()?;
         // The first write takes half of what it is given, so that `half-written` is what its name says.
         let first = self.bytes == 0 && bytes.len() > 1;
-        let n = self.file.write(if first {
-            &bytes[..bytes.len() / 2]
-        } else {
-            bytes
-        })?;
+        let n = self.file.write(if first { &bytes[..bytes.len() / 2] } else { bytes })?;
         self.hasher.update(&bytes[..n]);
         self.bytes += n as u64;
         if first {
@@ -192,19 +156,14 @@ pub fn create_dir_all(path: &Path) -> Result<(), StoreError> {
     if path.is_dir() {
         return Ok(());
     }
-    if let Some(parent) = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-    {
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         create_dir_all(parent)?;
     }
     let made = trial::file_operation().and_then(|()| fs::create_dir(path));
     match made {
         // Another worker may have made it meanwhile.
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        made => made
-            .map_err(StoreError::io(path, "create"))
-            .and_then(|()| sync_parent(path)),
+        made => made.map_err(StoreError::io(path, "create")).and_then(|()| sync_parent(path)),
     }
 }
 
@@ -239,9 +198,7 @@ pub fn rename_dir(from: &Path, to: &Path) -> Result<(), StoreError> {
 fn remove(path: &Path, remove: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), StoreError> {
     match trial::file_operation().and_then(|()| remove(path)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed
-            .map_err(StoreError::io(path, "remove"))
-            .and_then(|()| sync_parent(path)),
+        removed => removed.map_err(StoreError::io(path, "remove")).and_then(|()| sync_parent(path)),
     }
 }
 
@@ -277,10 +234,7 @@ mod tests {
             let written = write_atomic(&path, |w| w.write_all(&bytes)).unwrap();
             assert_eq!(
                 written,
-                Written {
-                    bytes: bytes.len() as u64,
-                    digest: digest_bytes(&bytes)
-                }
+                Written { bytes: bytes.len() as u64, digest: digest_bytes(&bytes) }
             );
             assert_eq!(digest_file(&path).unwrap(), written.digest);
         }
@@ -296,13 +250,7 @@ mod tests {
             w.write_all(b"after")?;
             Err(io::Error::other("no more"))
         });
-        assert!(matches!(
-            result,
-            Err(StoreError::Io {
-                operation: "write",
-                ..
-            })
-        ));
+        assert!(matches!(result, Err(StoreError::Io { operation: "write", .. })));
         let mut dropped = AtomicFile::create(&path).unwrap();
         dropped.write_all(b"after").unwrap();
         drop(dropped);
@@ -323,15 +271,8 @@ mod tests {
             let all_done = failing.operations() < k;
             drop(failing);
             let found = fs::read(&path).unwrap();
-            assert!(
-                found == b"old" || found == new,
-                "operation {k} left a torn file"
-            );
-            assert_eq!(
-                names(dir.path()),
-                ["f"],
-                "operation {k} left a temporary file"
-            );
+            assert!(found == b"old" || found == new, "operation {k} left a torn file");
+            assert_eq!(names(dir.path()), ["f"], "operation {k} left a temporary file");
             if all_done {
                 result.unwrap();
                 assert_eq!(found, new);
@@ -340,18 +281,12 @@ mod tests {
             assert!(result.is_err(), "operation {k} failed in silence");
             k += 1;
         }
-        assert!(
-            k > 5,
-            "create, write, fsync, rename and fsync of the directory are counted"
-        );
+        assert!(k > 5, "create, write, fsync, rename and fsync of the directory are counted");
     }
 
     #[test]
     fn a_path_without_a_directory_is_in_the_current_one_and_an_empty_path_is_an_error() {
-        assert!(matches!(
-            AtomicFile::create(Path::new("")),
-            Err(StoreError::Io { .. })
-        ));
+        assert!(matches!(AtomicFile::create(Path::new("")), Err(StoreError::Io { .. })));
         assert!(sync_parent(Path::new("name")).is_ok());
     }
 }

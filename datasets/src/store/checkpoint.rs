@@ -54,10 +54,7 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// The path of a part, if the checkpoint has it.
     pub fn part(&self, name: &str) -> Option<PathBuf> {
-        self.parts
-            .iter()
-            .find(|part| part.name == name)
-            .map(|part| self.dir.join(&part.name))
+        self.parts.iter().find(|part| part.name == name).map(|part| self.dir.join(&part.name))
     }
 }
 
@@ -105,11 +102,7 @@ impl Checkpoints {
     /// [`StoreError::Io`] if the directory cannot be made.
     pub fn open(dir: &Path, recipe: Digest) -> Result<Self, StoreError> {
         create_dir_all(dir)?;
-        Ok(Self {
-            dir: dir.to_owned(),
-            recipe,
-            state: Mutex::default(),
-        })
+        Ok(Self { dir: dir.to_owned(), recipe, state: Mutex::default() })
     }
 
     /// The directory for the parts of a step. The first call of a process for a step clears what an earlier one
@@ -154,34 +147,17 @@ impl Checkpoints {
         let mut names = BTreeSet::new();
         for part in &parts {
             if !is_file_name(&part.name) || !names.insert(&part.name) {
-                return Err(StoreError::PartName {
-                    step,
-                    name: part.name.clone(),
-                });
+                return Err(StoreError::PartName { step, name: part.name.clone() });
             }
             check_size(&dir.join(&part.name), part.bytes)?;
         }
         trial::reached("staged");
         let recipe = self.recipe;
-        let manifest = Manifest {
-            version: VERSION,
-            step,
-            incarnation,
-            recipe,
-            previous,
-            parts,
-        };
+        let manifest = Manifest { version: VERSION, step, incarnation, recipe, previous, parts };
         let digest = sealed::write(&dir.join(MANIFEST), &manifest)?;
         trial::reached("committed");
         state.newest = Some(Some(step));
-        Ok(Checkpoint {
-            dir,
-            step,
-            incarnation,
-            previous,
-            parts: manifest.parts,
-            digest,
-        })
+        Ok(Checkpoint { dir, step, incarnation, previous, parts: manifest.parts, digest })
     }
 
     /// Removes checkpoints that are older than the `keep` newest whole ones (the newest always stays), manifest
@@ -196,11 +172,7 @@ impl Checkpoints {
         };
         let mut kept = 0;
         let mut removed = Vec::new();
-        for (step, dir) in self
-            .steps()?
-            .into_iter()
-            .filter(|(step, _)| *step <= newest)
-        {
+        for (step, dir) in self.steps()?.into_iter().filter(|(step, _)| *step <= newest) {
             let manifest = dir.join(MANIFEST);
             if manifest.exists() {
                 // A damaged one is evidence: it is neither counted nor removed.
@@ -246,18 +218,12 @@ impl Checkpoints {
             }
             match self.load(&dir, step).and_then(verified) {
                 Ok(checkpoint) => {
-                    return Ok(Found {
-                        checkpoint: Some(checkpoint),
-                        skipped,
-                    });
+                    return Ok(Found { checkpoint: Some(checkpoint), skipped });
                 }
                 Err(error) => skipped.push((dir, error)),
             }
         }
-        Ok(Found {
-            checkpoint: None,
-            skipped,
-        })
+        Ok(Found { checkpoint: None, skipped })
     }
 
     /// Reads a manifest; the parts are not looked at.
@@ -266,41 +232,17 @@ impl Checkpoints {
         let (manifest, digest) = sealed::read::<Manifest>(&path)?;
         if manifest.version != VERSION {
             let found = manifest.version;
-            return Err(StoreError::Version {
-                path,
-                expected: VERSION,
-                found,
-            });
+            return Err(StoreError::Version { path, expected: VERSION, found });
         }
         if manifest.step != step {
-            return Err(StoreError::WrongStep {
-                path,
-                expected: step,
-                found: manifest.step,
-            });
+            return Err(StoreError::WrongStep { path, expected: step, found: manifest.step });
         }
         if manifest.recipe != self.recipe {
             let found = manifest.recipe;
-            return Err(StoreError::RecipeChanged {
-                path,
-                expected: self.recipe,
-                found,
-            });
+            return Err(StoreError::RecipeChanged { path, expected: self.recipe, found });
         }
-        let Manifest {
-            incarnation,
-            previous,
-            parts,
-            ..
-        } = manifest;
-        Ok(Checkpoint {
-            dir: dir.to_owned(),
-            step,
-            incarnation,
-            previous,
-            parts,
-            digest,
-        })
+        let Manifest { incarnation, previous, parts, .. } = manifest;
+        Ok(Checkpoint { dir: dir.to_owned(), step, incarnation, previous, parts, digest })
     }
 
     /// The directories of steps, newest first.
@@ -333,11 +275,9 @@ impl Checkpoints {
 
     fn refuse_stale(&self, step: u64, newest: Option<u64>) -> Result<(), StoreError> {
         match newest {
-            Some(newest) if step <= newest => Err(StoreError::StaleStep {
-                dir: self.dir.clone(),
-                step,
-                newest,
-            }),
+            Some(newest) if step <= newest => {
+                Err(StoreError::StaleStep { dir: self.dir.clone(), step, newest })
+            }
             _ => Ok(()),
         }
     }
@@ -355,10 +295,7 @@ impl Checkpoints {
 fn step_of(name: &str) -> Option<u64> {
     let digits = name.strip_prefix("step-")?;
     // One spelling a step, so that no two directories are the same step.
-    digits
-        .parse()
-        .ok()
-        .filter(|step| format!("{step:08}") == digits)
+    digits.parse().ok().filter(|step| format!("{step:08}") == digits)
 }
 
 fn is_file_name(name: &str) -> bool {
@@ -371,10 +308,7 @@ fn is_file_name(name: &str) -> bool {
 fn absent_is_fine(error: StoreError) -> Result<(), StoreError> {
     match error {
         StoreError::Io { source, .. }
-            if matches!(
-                source.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
+            if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
         {
             Ok(())
         }
@@ -385,14 +319,12 @@ fn absent_is_fine(error: StoreError) -> Result<(), StoreError> {
 fn check_size(path: &Path, expected: u64) -> Result<(), StoreError> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.len() == expected => Ok(()),
-        Ok(metadata) => Err(StoreError::PartSize {
-            path: path.to_owned(),
-            expected,
-            found: metadata.len(),
-        }),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(StoreError::PartMissing {
-            path: path.to_owned(),
-        }),
+        Ok(metadata) => {
+            Err(StoreError::PartSize { path: path.to_owned(), expected, found: metadata.len() })
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            Err(StoreError::PartMissing { path: path.to_owned() })
+        }
         Err(e) => Err(StoreError::io(path, "read")(e)),
     }
 }
@@ -404,11 +336,7 @@ fn verified(checkpoint: Checkpoint) -> Result<Checkpoint, StoreError> {
         check_size(&path, part.bytes)?;
         let found = digest_file(&path)?;
         if found != part.digest {
-            return Err(StoreError::PartDigest {
-                path,
-                expected: part.digest,
-                found,
-            });
+            return Err(StoreError::PartDigest { path, expected: part.digest, found });
         }
     }
     Ok(checkpoint)

@@ -14,11 +14,7 @@ fn stage(checkpoints: &Checkpoints, step: u64) -> Result<Vec<Part>, StoreError> 
         .map(|name| {
             let bytes = format!("{name} at {step}").into_bytes();
             let written = write_atomic(&dir.join(name), |w| w.write_all(&bytes))?;
-            Ok(Part {
-                name: (*name).to_owned(),
-                bytes: written.bytes,
-                digest: written.digest,
-            })
+            Ok(Part { name: (*name).to_owned(), bytes: written.bytes, digest: written.digest })
         })
         .collect()
 }
@@ -36,10 +32,8 @@ fn newest(dir: &Path) -> Option<u64> {
 }
 
 fn listing(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(dir)
-        .unwrap()
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<_> =
+        fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -53,24 +47,12 @@ fn the_newest_committed_step_is_found_with_its_parts() {
     let made = checkpoint(&checkpoints, 20).unwrap();
     stage(&checkpoints, 30).unwrap();
 
-    let found = Checkpoints::open(dir.path(), recipe())
-        .unwrap()
-        .newest()
-        .unwrap();
-    assert!(
-        found.skipped.is_empty(),
-        "what was never committed is not a checkpoint"
-    );
+    let found = Checkpoints::open(dir.path(), recipe()).unwrap().newest().unwrap();
+    assert!(found.skipped.is_empty(), "what was never committed is not a checkpoint");
     let found = found.checkpoint.unwrap();
     assert_eq!(found, made);
-    assert_eq!(
-        (found.step, found.previous, found.incarnation),
-        (20, Some(10), 1)
-    );
-    assert_eq!(
-        fs::read(found.part("weights").unwrap()).unwrap(),
-        b"weights at 20"
-    );
+    assert_eq!((found.step, found.previous, found.incarnation), (20, Some(10), 1));
+    assert_eq!(fs::read(found.part("weights").unwrap()).unwrap(), b"weights at 20");
     assert_eq!(found.part("absent"), None);
 }
 
@@ -95,10 +77,7 @@ fn a_step_that_is_not_newer_cannot_be_committed() {
     let reopened = Checkpoints::open(dir.path(), recipe()).unwrap();
     for (checkpoints, step) in [(&checkpoints, 20), (&checkpoints, 10), (&reopened, 20)] {
         let refused = checkpoint(checkpoints, step);
-        assert!(
-            matches!(refused, Err(StoreError::StaleStep { newest: 20, .. })),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(StoreError::StaleStep { newest: 20, .. })), "{refused:?}");
     }
     assert_eq!(newest(dir.path()), Some(20));
 }
@@ -115,10 +94,7 @@ fn parts_that_are_not_there_or_have_no_proper_name_are_refused() {
     };
     for name in ["", ".", "..", "../weights", "manifest.json", "moments"] {
         let refused = commit(&|parts| parts[0].name = name.to_owned());
-        assert!(
-            matches!(refused, Err(StoreError::PartName { .. })),
-            "{name}"
-        );
+        assert!(matches!(refused, Err(StoreError::PartName { .. })), "{name}");
     }
     let refused = commit(&|parts| parts[0].name = "absent".to_owned());
     assert!(matches!(refused, Err(StoreError::PartMissing { .. })));
@@ -136,14 +112,8 @@ fn checkpoints_of_another_recipe_are_passed_over_and_not_overwritten() {
     let other = Checkpoints::open(dir.path(), digest_bytes(b"other")).unwrap();
     let found = other.newest().unwrap();
     assert!(found.checkpoint.is_none());
-    assert!(matches!(
-        found.skipped[..],
-        [(_, StoreError::RecipeChanged { .. })]
-    ));
-    assert!(matches!(
-        other.part_dir(10),
-        Err(StoreError::RecipeChanged { .. })
-    ));
+    assert!(matches!(found.skipped[..], [(_, StoreError::RecipeChanged { .. })]));
+    assert!(matches!(other.part_dir(10), Err(StoreError::RecipeChanged { .. })));
     assert_eq!(newest(dir.path()), Some(10));
 }
 
@@ -160,10 +130,7 @@ fn a_flipped_byte_anywhere_falls_back_to_the_checkpoint_before() {
             let mut bad = good.clone();
             bad[at] ^= 1 << (at % 8);
             fs::write(&path, &bad).unwrap();
-            let found = Checkpoints::open(dir.path(), recipe())
-                .unwrap()
-                .newest()
-                .unwrap();
+            let found = Checkpoints::open(dir.path(), recipe()).unwrap().newest().unwrap();
             assert_eq!(found.checkpoint.unwrap().step, 10, "byte {at} of {name}");
             assert_eq!(found.skipped.len(), 1);
         }
@@ -187,11 +154,7 @@ fn a_damaged_step_is_made_again_and_does_not_count_as_kept() {
     let checkpoints = Checkpoints::open(dir.path(), recipe()).unwrap();
     assert_eq!(checkpoints.newest().unwrap().checkpoint.unwrap().step, 10);
     checkpoint(&checkpoints, 30).unwrap();
-    assert_eq!(
-        listing(dir.path()).len(),
-        3,
-        "10 and 30 are kept, 20 is evidence"
-    );
+    assert_eq!(listing(dir.path()).len(), 3, "10 and 30 are kept, 20 is evidence");
 
     let checkpoints = Checkpoints::open(dir.path(), recipe()).unwrap();
     fs::write(dir.path().join("step-00000030/weights"), "").unwrap();
@@ -218,10 +181,7 @@ fn whichever_operation_fails_the_checkpoint_before_or_the_new_one_is_whole() {
 
         let reopened = Checkpoints::open(dir.path(), recipe()).unwrap();
         let found = reopened.newest().unwrap();
-        assert!(
-            found.skipped.is_empty(),
-            "operation {k} left a damaged checkpoint"
-        );
+        assert!(found.skipped.is_empty(), "operation {k} left a damaged checkpoint");
         let step = found.checkpoint.expect("one of the two is whole").step;
         if all_done {
             result.unwrap();
@@ -234,23 +194,14 @@ fn whichever_operation_fails_the_checkpoint_before_or_the_new_one_is_whole() {
         assert_eq!(newest(dir.path()), Some(30));
         k += 1;
     }
-    assert!(
-        k > 20,
-        "two parts, a manifest and a collection have more operations than {k}"
-    );
+    assert!(k > 20, "two parts, a manifest and a collection have more operations than {k}");
 }
 
 #[test]
 fn names_that_are_no_steps_are_ignored() {
     let dir = tempfile::tempdir().unwrap();
-    for name in [
-        "step-",
-        "step-5",
-        "step-+0000005",
-        "step-000000050",
-        "other",
-        "step-00000005.tmp",
-    ] {
+    for name in ["step-", "step-5", "step-+0000005", "step-000000050", "other", "step-00000005.tmp"]
+    {
         fs::create_dir(dir.path().join(name)).unwrap();
         fs::write(dir.path().join(name).join(MANIFEST), "{}").unwrap();
     }
@@ -265,11 +216,7 @@ fn an_abort_at_any_point_leaves_a_whole_checkpoint() {
     // The child is this test binary, told by the environment to be the victim.
     if let Ok(dir) = std::env::var("STILLFLOW_TEST_VICTIM") {
         let checkpoints = Checkpoints::open(Path::new(&dir), recipe()).unwrap();
-        let from = checkpoints
-            .newest()
-            .unwrap()
-            .checkpoint
-            .map_or(0, |c| c.step);
+        let from = checkpoints.newest().unwrap().checkpoint.map_or(0, |c| c.step);
         for step in (from..from + 40).step_by(10) {
             checkpoint(&checkpoints, step + 10).unwrap();
         }
@@ -280,23 +227,14 @@ fn an_abort_at_any_point_leaves_a_whole_checkpoint() {
     for point in trial::POINTS {
         for n in [1, 2, 5] {
             let status = std::process::Command::new(std::env::current_exe().unwrap())
-                .args([
-                    "an_abort_at_any_point_leaves_a_whole_checkpoint",
-                    "--test-threads=1",
-                ])
+                .args(["an_abort_at_any_point_leaves_a_whole_checkpoint", "--test-threads=1"])
                 .env("STILLFLOW_TEST_VICTIM", dir.path())
                 .env("STILLFLOW_ABORT", format!("{point}:{n}"))
                 .output()
                 .unwrap()
                 .status;
-            let found = Checkpoints::open(dir.path(), recipe())
-                .unwrap()
-                .newest()
-                .unwrap();
-            assert!(
-                found.skipped.is_empty(),
-                "{point}:{n} left a damaged checkpoint"
-            );
+            let found = Checkpoints::open(dir.path(), recipe()).unwrap().newest().unwrap();
+            assert!(found.skipped.is_empty(), "{point}:{n} left a damaged checkpoint");
             let after = found.checkpoint.map(|c| c.step);
             assert!(after >= before, "{point}:{n} lost a checkpoint");
             // Four rounds have five manifests or collections only where there is something to collect.
@@ -304,8 +242,5 @@ fn an_abort_at_any_point_leaves_a_whole_checkpoint() {
             before = after;
         }
     }
-    assert!(
-        before > Some(100),
-        "the runs went on where the one before stopped: {before:?}"
-    );
+    assert!(before > Some(100), "the runs went on where the one before stopped: {before:?}");
 }

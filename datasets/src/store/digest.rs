@@ -50,9 +50,7 @@ impl FromStr for Digest {
     type Err = ParseDigestError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || ParseDigestError {
-            text: text.to_owned(),
-        };
+        let wrong = || ParseDigestError { text: text.to_owned() };
         // `from_str_radix` takes signs, so the digits are checked first.
         if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(wrong());
@@ -73,9 +71,7 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -111,9 +107,7 @@ pub fn digest_bytes(bytes: &[u8]) -> Digest {
 /// # Errors
 /// [`StoreError::Io`] if the file cannot be read.
 pub fn digest_file(path: &Path) -> Result<Digest, StoreError> {
-    read_through(path)
-        .map(|(_, digest)| digest)
-        .map_err(StoreError::io(path, "read"))
+    read_through(path).map(|(_, digest)| digest).map_err(StoreError::io(path, "read"))
 }
 
 fn read_through(path: &Path) -> io::Result<(u64, Digest)> {
@@ -146,11 +140,7 @@ mod tests {
         assert_eq!(json, format!("\"{digest}\""));
         assert_eq!(serde_json::from_str::<Digest>(&json).unwrap(), digest);
         // The published BLAKE3 digest of no bytes.
-        assert!(
-            digest_bytes(b"")
-                .to_string()
-                .starts_with("af1349b9f5f9a1a6a0404dea36dcc949")
-        );
+        assert!(digest_bytes(b"").to_string().starts_with("af1349b9f5f9a1a6a0404dea36dcc949"));
     }
 
     #[test]

@@ -125,11 +125,7 @@ impl StoreError {
     /// What turns the error of an operation on a path into ours.
     pub(crate) fn io(path: &Path, operation: &'static str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io {
-            path,
-            operation,
-            source,
-        }
+        move |source| Self::Io { path, operation, source }
     }
 }
 

@@ -34,18 +34,12 @@ impl RunLock {
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
                 // The pid is a courtesy: that it cannot be read changes nothing.
-                let pid = file
-                    .read_to_string(&mut text)
-                    .ok()
-                    .and_then(|_| text.trim().parse().ok());
+                let pid =
+                    file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
                 return Err(StoreError::Locked { path, pid });
             }
             Err(TryLockError::Error(source)) => {
-                return Err(StoreError::Io {
-                    path,
-                    operation: "lock",
-                    source,
-                });
+                return Err(StoreError::Io { path, operation: "lock", source });
             }
         }
         file.set_len(0)
@@ -79,9 +73,6 @@ mod tests {
     fn a_directory_that_is_not_there_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let absent = dir.path().join("absent");
-        assert!(matches!(
-            RunLock::acquire(&absent),
-            Err(StoreError::Io { .. })
-        ));
+        assert!(matches!(RunLock::acquire(&absent), Err(StoreError::Io { .. })));
     }
 }

@@ -23,16 +23,9 @@ struct Sealed<T> {
 /// # Errors
 /// [`StoreError::BadManifest`] if it does not serialise, [`StoreError::Io`] if it cannot be written.
 pub fn write<T: Serialize>(path: &Path, content: &T) -> Result<Digest, StoreError> {
-    let bad = |source| StoreError::BadManifest {
-        path: path.to_owned(),
-        source,
-    };
+    let bad = |source| StoreError::BadManifest { path: path.to_owned(), source };
     let blank = Digest::from_bytes([0; 32]);
-    let mut text = serde_json::to_string_pretty(&Sealed {
-        content,
-        digest: blank,
-    })
-    .map_err(bad)?;
+    let mut text = serde_json::to_string_pretty(&Sealed { content, digest: blank }).map_err(bad)?;
     text.push('\n');
     let digest = digest_bytes(text.as_bytes());
     let text = replace(&text, blank, digest).unwrap_or_default();
@@ -46,27 +39,17 @@ pub fn write<T: Serialize>(path: &Path, content: &T) -> Result<Digest, StoreErro
 /// [`StoreError::Io`] if it cannot be read, [`StoreError::BadManifest`] if it is not of this form,
 /// [`StoreError::ManifestDigest`] if a byte of it has changed.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<(T, Digest), StoreError> {
-    let bad = |source| StoreError::BadManifest {
-        path: path.to_owned(),
-        source,
-    };
+    let bad = |source| StoreError::BadManifest { path: path.to_owned(), source };
     let bytes = fs::read(path).map_err(StoreError::io(path, "read"))?;
     let Sealed { content, digest } = serde_json::from_slice::<Sealed<T>>(&bytes).map_err(bad)?;
     let found = std::str::from_utf8(&bytes)
         .ok()
         .and_then(|text| replace(text, digest, Digest::from_bytes([0; 32])))
-        .map_or_else(
-            || digest_bytes(&bytes),
-            |blanked| digest_bytes(blanked.as_bytes()),
-        );
+        .map_or_else(|| digest_bytes(&bytes), |blanked| digest_bytes(blanked.as_bytes()));
     if found == digest {
         Ok((content, digest))
     } else {
-        Err(StoreError::ManifestDigest {
-            path: path.to_owned(),
-            expected: digest,
-            found,
-        })
+        Err(StoreError::ManifestDigest { path: path.to_owned(), expected: digest, found })
     }
 }
 
@@ -90,28 +73,19 @@ mod tests {
         let path = dir.path().join("m.json");
         let content = BTreeMap::from([("a".to_owned(), 1u64), ("b".to_owned(), u64::MAX)]);
         let digest = write(&path, &content).unwrap();
-        assert_eq!(
-            read::<BTreeMap<String, u64>>(&path).unwrap(),
-            (content, digest)
-        );
+        assert_eq!(read::<BTreeMap<String, u64>>(&path).unwrap(), (content, digest));
         let good = fs::read(&path).unwrap();
         for at in 0..good.len() {
             for bit in 0..8 {
                 let mut bad = good.clone();
                 bad[at] ^= 1 << bit;
                 fs::write(&path, &bad).unwrap();
-                assert!(
-                    read::<BTreeMap<String, u64>>(&path).is_err(),
-                    "byte {at}, bit {bit}"
-                );
+                assert!(read::<BTreeMap<String, u64>>(&path).is_err(), "byte {at}, bit {bit}");
             }
         }
         for cut in 0..good.len() {
             fs::write(&path, &good[..cut]).unwrap();
-            assert!(
-                read::<BTreeMap<String, u64>>(&path).is_err(),
-                "cut at {cut}"
-            );
+            assert!(read::<BTreeMap<String, u64>>(&path).is_err(), "cut at {cut}");
         }
     }
 }

@@ -22,14 +22,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// `half-written`: some of a file's bytes are in its temporary file. `written`: all, and synced. `renamed`: the
 /// file has its name, the directory is not yet synced. `staged`: a checkpoint's parts are there, its manifest is
 /// not. `committed`: the manifest is durable. `collected`: an old checkpoint has lost its manifest, not yet its parts.
-pub const POINTS: &[&str] = &[
-    "half-written",
-    "written",
-    "renamed",
-    "staged",
-    "committed",
-    "collected",
-];
+pub const POINTS: &[&str] =
+    &["half-written", "written", "renamed", "staged", "committed", "collected"];
 
 struct Plan {
     abort: Option<(String, u64)>,
@@ -39,12 +33,8 @@ struct Plan {
 }
 
 static PLAN: LazyLock<Plan> = LazyLock::new(|| Plan {
-    abort: std::env::var("STILLFLOW_ABORT")
-        .ok()
-        .map(|text| parse_abort(&text)),
-    fail_from: std::env::var("STILLFLOW_FAIL_WRITE")
-        .ok()
-        .and_then(|text| text.parse().ok()),
+    abort: std::env::var("STILLFLOW_ABORT").ok().map(|text| parse_abort(&text)),
+    fail_from: std::env::var("STILLFLOW_FAIL_WRITE").ok().and_then(|text| text.parse().ok()),
     reached: AtomicU64::new(0),
     operations: AtomicU64::new(0),
 });
@@ -82,11 +72,7 @@ pub fn file_operation() -> io::Result<()> {
             full |= done + 1 >= from;
         }
     });
-    if full {
-        Err(io::Error::from(io::ErrorKind::StorageFull))
-    } else {
-        Ok(())
-    }
+    if full { Err(io::Error::from(io::ErrorKind::StorageFull)) } else { Ok(()) }
 }
 
 thread_local! {
@@ -103,9 +89,7 @@ impl Failing {
     /// Makes the `from`-th operation (from 1) of this thread and every later one fail.
     pub fn on_this_thread(from: u64) -> Self {
         THREAD.set(Some((from, 0)));
-        Self {
-            not_send: PhantomData,
-        }
+        Self { not_send: PhantomData }
     }
 
     /// How many operations were tried since.

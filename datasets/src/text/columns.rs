@@ -28,25 +28,14 @@ pub(super) fn row_group(
     let (file, metadata) = open(path)?;
     let root = find(path, column, &metadata)?;
     let groups = metadata.metadata().row_groups();
-    let before = groups
-        .iter()
-        .take(row_group)
-        .map(|group| group.num_rows().unsigned_abs());
+    let before = groups.iter().take(row_group).map(|group| group.num_rows().unsigned_abs());
     let mut row = before.sum::<u64>();
     let batches = parquet_file::row_group(file, &metadata, row_group, &[root], BATCH_ROWS)
-        .map_err(|source| TextError::BadRowGroup {
-            path: path.to_owned(),
-            row_group,
-            source,
-        })?;
+        .map_err(|source| TextError::BadRowGroup { path: path.to_owned(), row_group, source })?;
     let mut texts = Vec::new();
     for batch in &batches {
         for text in strings(path, column, batch)? {
-            let null = || TextError::Null {
-                path: path.to_owned(),
-                column: column.to_owned(),
-                row,
-            };
+            let null = || TextError::Null { path: path.to_owned(), column: column.to_owned(), row };
             texts.push((row, text.ok_or_else(null)?));
             row += 1;
         }
@@ -55,10 +44,8 @@ pub(super) fn row_group(
 }
 
 fn open(path: &Path) -> Result<(std::fs::File, ArrowReaderMetadata), TextError> {
-    parquet_file::open(path).map_err(|source| TextError::NotParquet {
-        path: path.to_owned(),
-        source,
-    })
+    parquet_file::open(path)
+        .map_err(|source| TextError::NotParquet { path: path.to_owned(), source })
 }
 
 fn find(path: &Path, column: &str, metadata: &ArrowReaderMetadata) -> Result<usize, TextError> {
@@ -71,11 +58,7 @@ fn find(path: &Path, column: &str, metadata: &ArrowReaderMetadata) -> Result<usi
             have,
         });
     };
-    if is_text(field.data_type()) {
-        Ok(index)
-    } else {
-        Err(wrong(path, column, field.data_type()))
-    }
+    if is_text(field.data_type()) { Ok(index) } else { Err(wrong(path, column, field.data_type())) }
 }
 
 fn is_text(data_type: &DataType) -> bool {
@@ -88,11 +71,7 @@ fn is_text(data_type: &DataType) -> bool {
 
 fn wrong(path: &Path, column: &str, found: &DataType) -> TextError {
     let found = found.to_string();
-    TextError::WrongType {
-        path: path.to_owned(),
-        column: column.to_owned(),
-        found,
-    }
+    TextError::WrongType { path: path.to_owned(), column: column.to_owned(), found }
 }
 
 fn strings(
@@ -107,17 +86,9 @@ fn strings(
     let values =
         plain(dictionary.values()).ok_or_else(|| wrong(path, column, array.data_type()))?;
     // Keys of null rows may be anything, so the nulls are looked at first.
-    let keys = if values.is_empty() {
-        vec![0; array.len()]
-    } else {
-        dictionary.normalized_keys()
-    };
+    let keys = if values.is_empty() { vec![0; array.len()] } else { dictionary.normalized_keys() };
     let text = |(row, key): (usize, usize)| {
-        if array.is_null(row) {
-            None
-        } else {
-            values.get(key).cloned().flatten()
-        }
+        if array.is_null(row) { None } else { values.get(key).cloned().flatten() }
     };
     Ok(keys.into_iter().enumerate().map(text).collect())
 }

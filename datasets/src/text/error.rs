@@ -163,10 +163,6 @@ pub enum TextError {
 impl TextError {
     pub(super) fn io(path: &Path, operation: &'static str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io {
-            path,
-            operation,
-            source,
-        }
+        move |source| Self::Io { path, operation, source }
     }
 }

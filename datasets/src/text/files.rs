@@ -34,18 +34,11 @@ pub(super) fn find(pattern: &str, format: Format) -> Result<Vec<Found>, TextErro
         paths.push(path.to_owned());
         path.parent().unwrap_or(Path::new("")).to_owned()
     } else if pattern.contains(['*', '?', '[']) {
-        let bad = |source| TextError::BadPattern {
-            pattern: pattern.to_owned(),
-            source,
-        };
+        let bad = |source| TextError::BadPattern { pattern: pattern.to_owned(), source };
         for found in glob::glob(pattern).map_err(bad)? {
             let found = found.map_err(|e| {
                 let path = e.path().to_owned();
-                TextError::Io {
-                    path,
-                    operation: "list",
-                    source: e.into(),
-                }
+                TextError::Io { path, operation: "list", source: e.into() }
             })?;
             if found.is_file() {
                 paths.push(found);
@@ -66,10 +59,7 @@ pub(super) fn find(pattern: &str, format: Format) -> Result<Vec<Found>, TextErro
         } else {
             "a file, a folder or a glob".to_owned()
         };
-        return Err(TextError::NoFiles {
-            pattern: pattern.to_owned(),
-            expected,
-        });
+        return Err(TextError::NoFiles { pattern: pattern.to_owned(), expected });
     }
     Ok(files)
 }
@@ -86,20 +76,11 @@ fn describe(path: PathBuf, base: &Path, format: Format) -> Result<Found, TextErr
             _ => return Err(TextError::UnknownFormat { path }),
         },
     };
-    let bytes = fs::metadata(&path)
-        .map_err(TextError::io(&path, "read"))?
-        .len();
+    let bytes = fs::metadata(&path).map_err(TextError::io(&path, "read"))?.len();
     let parts = path.strip_prefix(base).unwrap_or(&path).components();
-    let parts: Vec<_> = parts
-        .map(|part| part.as_os_str().to_string_lossy())
-        .collect();
+    let parts: Vec<_> = parts.map(|part| part.as_os_str().to_string_lossy()).collect();
     let name = parts.join("/");
-    Ok(Found {
-        path,
-        name,
-        kind,
-        bytes,
-    })
+    Ok(Found { path, name, kind, bytes })
 }
 
 /// Files with a known extension, at any depth. Hidden files and those that start with `_` (as `_SUCCESS`) are not
@@ -111,11 +92,7 @@ fn walk(dir: &Path, format: Format, paths: &mut Vec<PathBuf>) -> Result<(), Text
         if entry.file_name().to_string_lossy().starts_with(['.', '_']) {
             continue;
         }
-        if entry
-            .file_type()
-            .map_err(TextError::io(&path, "read"))?
-            .is_dir()
-        {
+        if entry.file_type().map_err(TextError::io(&path, "read"))?.is_dir() {
             walk(&path, format, paths)?;
         } else if extensions(format).contains(&extension(&path).as_str()) && path.is_file() {
             paths.push(path);
@@ -134,9 +111,7 @@ fn extensions(format: Format) -> &'static [&'static str] {
 }
 
 fn extension(path: &Path) -> String {
-    path.extension()
-        .map(|e| e.to_string_lossy().to_ascii_lowercase())
-        .unwrap_or_default()
+    path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default()
 }
 
 /// The directories of a glob before its first wildcard.

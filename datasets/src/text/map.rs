@@ -13,19 +13,12 @@ pub(super) struct Mapped(Option<Mmap>);
 
 impl Mapped {
     /// Maps a file that had `expected` bytes when the corpus was opened.
-    #[expect(
-        unsafe_code,
-        reason = "mapping a file is unsafe: another process may change it"
-    )]
+    #[expect(unsafe_code, reason = "mapping a file is unsafe: another process may change it")]
     pub(super) fn open(path: &Path, expected: u64) -> Result<Self, TextError> {
         let file = File::open(path).map_err(TextError::io(path, "open"))?;
         let found = file.metadata().map_err(TextError::io(path, "read"))?.len();
         if found != expected {
-            return Err(TextError::Changed {
-                path: path.to_owned(),
-                expected,
-                found,
-            });
+            return Err(TextError::Changed { path: path.to_owned(), expected, found });
         }
         if found == 0 {
             return Ok(Self(None));

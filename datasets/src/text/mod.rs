@@ -77,12 +77,7 @@ impl CorpusSpec {
     /// A corpus read by its files' extensions, blank lines between documents, text in the field `text`.
     pub fn new(path: impl Into<String>) -> Self {
         let (format, split) = Default::default();
-        Self {
-            path: path.into(),
-            format,
-            split,
-            field: "text".to_owned(),
-        }
+        Self { path: path.into(), format, split, field: "text".to_owned() }
     }
 }
 
@@ -143,56 +138,31 @@ impl Corpus {
         };
         let found = files::find(&spec.path, spec.format)?;
         let mut chunks = Vec::new();
-        for (
-            file,
-            Found {
-                path, kind, bytes, ..
-            },
-        ) in found.iter().enumerate()
-        {
+        for (file, Found { path, kind, bytes, .. }) in found.iter().enumerate() {
             match kind {
                 Kind::Parquet => {
                     let groups = columns::num_row_groups(path, &spec.field)?;
                     chunks.extend((0..groups).map(|row_group| Chunk::RowGroup { file, row_group }));
                 }
                 Kind::Txt if undivided && *bytes > 0 => {
-                    chunks.push(Chunk::Bytes {
-                        file,
-                        range: 0..*bytes,
-                    });
+                    chunks.push(Chunk::Bytes { file, range: 0..*bytes });
                 }
                 Kind::Txt | Kind::Jsonl => {
                     let mut start = 0;
                     while start < *bytes {
                         let end = start.saturating_add(chunk_bytes).min(*bytes);
-                        chunks.push(Chunk::Bytes {
-                            file,
-                            range: start..end,
-                        });
+                        chunks.push(Chunk::Bytes { file, range: start..end });
                         start = end;
                     }
                 }
             }
         }
         if chunks.is_empty() {
-            return Err(TextError::Empty {
-                pattern: spec.path.clone(),
-                files: found.len(),
-            });
+            return Err(TextError::Empty { pattern: spec.path.clone(), files: found.len() });
         }
-        let files = found
-            .into_iter()
-            .map(|f| (f.clone(), Arc::from(f.name)))
-            .collect();
+        let files = found.into_iter().map(|f| (f.clone(), Arc::from(f.name))).collect();
         let (split, field) = (spec.split.clone(), spec.field.clone());
-        Ok(Self {
-            inner: Arc::new(Inner {
-                files,
-                chunks,
-                split,
-                field,
-            }),
-        })
+        Ok(Self { inner: Arc::new(Inner { files, chunks, split, field }) })
     }
 
     /// How many chunks the corpus has. A chunk may hold no document.
@@ -207,10 +177,7 @@ impl Corpus {
 
     /// The names and lengths of the corpus's files, in order.
     pub fn files(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.inner
-            .files
-            .iter()
-            .map(|(file, name)| (&**name, file.bytes))
+        self.inner.files.iter().map(|(file, name)| (&**name, file.bytes))
     }
 
     /// The documents of a chunk, in order.
@@ -219,25 +186,13 @@ impl Corpus {
     /// What is wrong with the file, with the place in it.
     pub fn chunk(&self, index: usize) -> Result<Vec<Document>, TextError> {
         let chunks = self.num_chunks();
-        let chunk = self
-            .inner
-            .chunks
-            .get(index)
-            .ok_or(TextError::NoChunk { index, chunks })?;
+        let chunk = self.inner.chunks.get(index).ok_or(TextError::NoChunk { index, chunks })?;
         match chunk {
             Chunk::RowGroup { file, row_group } => {
                 let (file, source) = &self.inner.files[*file];
                 let texts = columns::row_group(&file.path, &self.inner.field, *row_group)?;
-                let texts = texts
-                    .into_iter()
-                    .filter(|(_, text)| !text.trim_ascii().is_empty());
-                Ok(texts
-                    .map(|(at, text)| Document {
-                        text,
-                        source: source.clone(),
-                        at,
-                    })
-                    .collect())
+                let texts = texts.into_iter().filter(|(_, text)| !text.trim_ascii().is_empty());
+                Ok(texts.map(|(at, text)| Document { text, source: source.clone(), at }).collect())
             }
             Chunk::Bytes { file, range } => {
                 let (file, source) = &self.inner.files[*file];
@@ -253,24 +208,12 @@ impl Corpus {
         range: &Range<u64>,
     ) -> Result<Vec<Document>, TextError> {
         let mapped = Mapped::open(&file.path, file.bytes)?;
-        let mark = if mapped.starts_with(b"\xef\xbb\xbf") {
-            3
-        } else {
-            0
-        };
+        let mark = if mapped.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
         let bytes = &mapped[mark..];
         // The file was mapped, so its length fits.
-        let place = |at: u64| {
-            usize::try_from(at)
-                .unwrap_or(usize::MAX)
-                .saturating_sub(mark)
-        };
+        let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).saturating_sub(mark);
         let mut documents = Vec::new();
-        let by = if file.kind == Kind::Jsonl {
-            &Split::Line
-        } else {
-            &self.inner.split
-        };
+        let by = if file.kind == Kind::Jsonl { &Split::Line } else { &self.inner.split };
         split::split(bytes, place(range.start)..place(range.end), by, |found| {
             let at = (found.start + mark) as u64;
             let raw = bytes[found.clone()].to_vec();
@@ -278,18 +221,11 @@ impl Corpus {
                 Kind::Jsonl => self.field_of(&raw, &file.path, &bytes[..found.start])?,
                 _ => String::from_utf8(raw).map_err(|e| {
                     let offset = at + e.utf8_error().valid_up_to() as u64;
-                    TextError::NotUtf8 {
-                        path: file.path.clone(),
-                        offset,
-                    }
+                    TextError::NotUtf8 { path: file.path.clone(), offset }
                 })?,
             };
             if !text.trim_ascii().is_empty() {
-                documents.push(Document {
-                    text,
-                    source: source.clone(),
-                    at,
-                });
+                documents.push(Document { text, source: source.clone(), at });
             }
             Ok(())
         })?;
@@ -303,22 +239,14 @@ impl Corpus {
         let mut object: serde_json::Map<String, Value> = match serde_json::from_slice(line) {
             Ok(object) => object,
             Err(source) => {
-                return Err(TextError::BadJson {
-                    path,
-                    line: number(),
-                    source,
-                });
+                return Err(TextError::BadJson { path, line: number(), source });
             }
         };
         let field = self.inner.field.clone();
         let found = match object.remove(&field) {
             Some(Value::String(text)) => return Ok(text),
             None => {
-                return Err(TextError::MissingField {
-                    path,
-                    line: number(),
-                    field,
-                });
+                return Err(TextError::MissingField { path, line: number(), field });
             }
             Some(Value::Null) => "null",
             Some(Value::Bool(_)) => "a boolean",
@@ -326,12 +254,7 @@ impl Corpus {
             Some(Value::Array(_)) => "an array",
             Some(Value::Object(_)) => "an object",
         };
-        Err(TextError::WrongField {
-            path,
-            line: number(),
-            field,
-            found,
-        })
+        Err(TextError::WrongField { path, line: number(), field, found })
     }
 
     /// A digest by which a corpus is recognised: its files' names, their lengths, the first and last 64 KiB of each,
@@ -342,18 +265,11 @@ impl Corpus {
     pub fn fingerprint(&self) -> Result<Digest, TextError> {
         const EDGE: usize = 64 << 10;
         let mut hasher = Hasher::new();
-        let text = format!(
-            "{:?} {:?} {}",
-            self.inner.split,
-            self.inner.field,
-            self.num_chunks()
-        );
+        let text = format!("{:?} {:?} {}", self.inner.split, self.inner.field, self.num_chunks());
         hasher.update(text.as_bytes());
         for (file, name) in &self.inner.files {
             let mapped = Mapped::open(&file.path, file.bytes)?;
-            hasher
-                .update(&(name.len() as u64).to_le_bytes())
-                .update(name.as_bytes());
+            hasher.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
             hasher.update(&file.bytes.to_le_bytes());
             hasher.update(&mapped[..mapped.len().min(EDGE)]);
             hasher.update(&mapped[mapped.len().saturating_sub(EDGE)..]);

@@ -19,11 +19,7 @@ pub(super) fn split<E>(
 ) -> Result<(), E> {
     let mut give = |found: Range<usize>| {
         let found = trimmed(bytes, found);
-        if found.is_empty() {
-            Ok(())
-        } else {
-            document(found)
-        }
+        if found.is_empty() { Ok(()) } else { document(found) }
     };
     match by {
         Split::File if range.start == 0 => give(0..bytes.len()),
@@ -89,27 +85,17 @@ fn paragraphs<E>(
 
 /// The first line that starts at `from` or after.
 fn first_line(bytes: &[u8], from: usize) -> usize {
-    if from == 0 {
-        0
-    } else {
-        line_end(bytes, from - 1)
-    }
+    if from == 0 { 0 } else { line_end(bytes, from - 1) }
 }
 
 /// The start of the line that `at` lies in.
 fn line_start(bytes: &[u8], at: usize) -> usize {
-    bytes[..at]
-        .iter()
-        .rposition(|&b| b == b'\n')
-        .map_or(0, |newline| newline + 1)
+    bytes[..at].iter().rposition(|&b| b == b'\n').map_or(0, |newline| newline + 1)
 }
 
 /// Behind the line's newline, or the end of the text.
 fn line_end(bytes: &[u8], from: usize) -> usize {
-    bytes[from..]
-        .iter()
-        .position(|&b| b == b'\n')
-        .map_or(bytes.len(), |n| from + n + 1)
+    bytes[from..].iter().position(|&b| b == b'\n').map_or(bytes.len(), |n| from + n + 1)
 }
 
 fn blank(line: &[u8]) -> bool {
@@ -124,10 +110,7 @@ fn trimmed(bytes: &[u8], range: Range<usize>) -> Range<usize> {
     }
     let is_text = |b: &u8| !matches!(b, b'\n' | b'\r');
     let from = text.iter().position(is_text).unwrap_or(0);
-    let to = text
-        .iter()
-        .rposition(is_text)
-        .map_or(text.len(), |last| last + 1);
+    let to = text.iter().rposition(is_text).map_or(text.len(), |last| last + 1);
     range.start + from..range.start + to
 }
 
@@ -207,9 +190,7 @@ mod tests {
     #[test]
     fn chunks_of_any_size_hold_the_documents_of_the_whole_text() {
         let delimiters = ["<|end|>", "\n\nx", ">", "e"].map(|d| Split::Delimiter(d.to_owned()));
-        let splits = [Split::BlankLine, Split::Line, Split::File]
-            .into_iter()
-            .chain(delimiters);
+        let splits = [Split::BlankLine, Split::Line, Split::File].into_iter().chain(delimiters);
         for by in splits {
             for text in TEXTS {
                 let expected = plainly(text, &by);
@@ -233,16 +214,10 @@ mod tests {
             let text: String = (0..crate::random::below(&mut rng, 80))
                 .map(|_| letters[usize::try_from(crate::random::below(&mut rng, 7)).unwrap()])
                 .collect();
-            for by in [
-                Split::BlankLine,
-                Split::Line,
-                Split::Delimiter("<>".to_owned()),
-            ] {
+            for by in [Split::BlankLine, Split::Line, Split::Delimiter("<>".to_owned())] {
                 for chunk in 1..90 {
-                    let texts: Vec<_> = pieces(&text, chunk, &by)
-                        .into_iter()
-                        .map(|(_, text)| text)
-                        .collect();
+                    let texts: Vec<_> =
+                        pieces(&text, chunk, &by).into_iter().map(|(_, text)| text).collect();
                     assert_eq!(texts, plainly(&text, &by), "{by:?}, {chunk}, {text:?}");
                 }
             }
@@ -251,13 +226,9 @@ mod tests {
 
     #[test]
     fn a_delimiter_that_overlaps_itself_is_recognised() {
-        for (delimiter, overlaps) in [
-            ("\n\n", true),
-            ("---", true),
-            ("aba", true),
-            ("<|end|>", false),
-            ("x", false),
-        ] {
+        for (delimiter, overlaps) in
+            [("\n\n", true), ("---", true), ("aba", true), ("<|end|>", false), ("x", false)]
+        {
             assert_eq!(overlaps_itself(delimiter), overlaps, "{delimiter:?}");
         }
     }

@@ -91,7 +91,8 @@ fn row(
     }
     let Some(scale) = gradient else { return sums };
 
-    let (ce, kl) = (scale * o.cross_entropy, if teacher.is_some() { scale * o.forward_kl } else { 0.0 });
+    let (ce, kl) =
+        (scale * o.cross_entropy, if teacher.is_some() { scale * o.forward_kl } else { 0.0 });
     let (q, q_tau) = (ce / q_mass, kl / q_mass_tau);
     match teacher {
         Some((p, inverse)) => {
@@ -139,7 +140,11 @@ fn argmax(values: &[f32]) -> (usize, f32) {
     (place.unwrap_or(0), max)
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "labels are checked ids")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "labels are checked ids"
+)]
 fn host(
     student: Tensor<2>,
     teacher: Option<Tensor<2>>,

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::STATE;
 use super::teach::Lesson;
-use crate::distill::trainer::StepReport;
 use crate::distill::Trainer;
+use crate::distill::trainer::StepReport;
 use crate::model::Decoder;
 use crate::stages::commit::part;
 use crate::stages::context::Context;

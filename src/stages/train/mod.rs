@@ -50,7 +50,12 @@ pub fn pretrain(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
     let Some(pretrain) = &ctx.run.recipe.pretrain else { return Ok(()) };
     let config = models::teacher_config(ctx, data)?;
     let begin = || Ok(initialise(&config, ctx.run.recipe.seed, &ctx.device));
-    let run = Run { stage: "pretrain", train: &pretrain.train(), objective: Objective::cross_entropy(), config: &config };
+    let run = Run {
+        stage: "pretrain",
+        train: &pretrain.train(),
+        objective: Objective::cross_entropy(),
+        config: &config,
+    };
     run.run(ctx, data, || Ok(None), begin)
 }
 
@@ -86,7 +91,8 @@ pub fn control(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
     let config = recipe.student_config(&teacher)?;
     // Another seed than the teacher's, so that a control of the same shape is not the same model.
     let begin = || Ok(initialise(&config, recipe.seed.wrapping_add(1), &ctx.device));
-    let run = Run { stage: "control", train, objective: Objective::cross_entropy(), config: &config };
+    let run =
+        Run { stage: "control", train, objective: Objective::cross_entropy(), config: &config };
     run.run(ctx, data, || Ok(None), begin)
 }
 
@@ -95,7 +101,10 @@ pub fn in_working_type(ctx: &Context, decoder: &Decoder) -> Decoder {
     if ctx.working == DType::F32 {
         return decoder.clone();
     }
-    Decoder { config: decoder.config.clone(), parameters: decoder.parameters.clone().cast(ctx.working) }
+    Decoder {
+        config: decoder.config.clone(),
+        parameters: decoder.parameters.clone().cast(ctx.working),
+    }
 }
 
 /// One training stage.
@@ -139,11 +148,21 @@ impl Run<'_> {
             let settings = self.settings(seq_tokens);
             let state = newest.as_ref().and_then(|checkpoint| checkpoint.part(STATE));
             let trainer = match state {
-                Some(path) => Trainer::resume(&path, self.config, &ctx.device, ctx.working, settings)?,
+                Some(path) => {
+                    Trainer::resume(&path, self.config, &ctx.device, ctx.working, settings)?
+                }
                 None => Trainer::new(begin()?, ctx.working, settings),
             };
             let teacher = teacher()?;
-            let record = Recording::begin(ctx, stage, &checkpoints, newest.as_ref(), span, self, teacher.is_some())?;
+            let record = Recording::begin(
+                ctx,
+                stage,
+                &checkpoints,
+                newest.as_ref(),
+                span,
+                self,
+                teacher.is_some(),
+            )?;
             let commit = Committing {
                 ctx: Arc::clone(ctx),
                 stage,

@@ -97,7 +97,8 @@ impl Recording {
             None => Rows::default(),
         };
         let objective = run.objective;
-        let kl = if has_teacher { objective.forward_kl * objective.temperature.powi(2) } else { 0.0 };
+        let kl =
+            if has_teacher { objective.forward_kl * objective.temperature.powi(2) } else { 0.0 };
         Ok(Self {
             ctx: Arc::clone(ctx),
             stage,
@@ -116,7 +117,8 @@ impl Recording {
 #[expect(clippy::cast_precision_loss, reason = "counts of tokens")]
 fn means(sums: &LossSums) -> [f64; 4] {
     let tokens = sums.tokens as f64;
-    [sums.cross_entropy, sums.forward_kl, sums.teacher_cross_entropy, sums.agreed as f64].map(|sum| sum / tokens)
+    [sums.cross_entropy, sums.forward_kl, sums.teacher_cross_entropy, sums.agreed as f64]
+        .map(|sum| sum / tokens)
 }
 
 impl Record for Recording {
@@ -135,7 +137,9 @@ impl Record for Recording {
         self.timing.push([step.0 as f64, tokens_per_second, share, resident_memory_bytes() as f64]);
         let judged = self.last;
         self.ctx.progress.at(step.0 + 1, || {
-            let held_out = judged.map(|sums| format!(", held-out CE {:.4}", means(&sums)[0])).unwrap_or_default();
+            let held_out = judged
+                .map(|sums| format!(", held-out CE {:.4}", means(&sums)[0]))
+                .unwrap_or_default();
             let kl = if self.has_teacher { format!("KL {:.4}, ", mean[1]) } else { String::new() };
             format!("{kl}CE {:.4}, {tokens_per_second:.0} tokens/s{held_out}", mean[0])
         });
@@ -163,7 +167,8 @@ impl Record for Recording {
                 timing_table(&timing).write(&dir.join(name))?;
                 let dir: PathBuf = checkpoints.part_dir(step.0)?;
                 let steps = rows.steps_table(has_teacher).write(&dir.join(STEPS))?;
-                let evaluations = rows.evaluations_table(has_teacher).write(&dir.join(EVALUATIONS))?;
+                let evaluations =
+                    rows.evaluations_table(has_teacher).write(&dir.join(EVALUATIONS))?;
                 Ok(vec![part("record", STEPS, steps), part("record", EVALUATIONS, evaluations)])
             };
             write().map_err(Failure::of)
@@ -171,7 +176,11 @@ impl Record for Recording {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole numbers, kept with others")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "whole numbers, kept with others"
+)]
 fn timing_table(rows: &[[f64; 4]]) -> Table {
     let whole = |i: usize| Column::U64(rows.iter().map(|row| row[i] as u64).collect());
     let number = |i: usize| Column::F64(rows.iter().map(|row| row[i]).collect());
@@ -212,9 +221,11 @@ impl Rows {
         let path = dir.join(STEPS);
         let table = Table::read(&path)?;
         let (step, loss) = (counts(&table, "step", &path)?, numbers(&table, "loss", &path)?);
-        let (rate, norm) = (numbers(&table, "learning_rate", &path)?, numbers(&table, "gradient_norm", &path)?);
+        let (rate, norm) =
+            (numbers(&table, "learning_rate", &path)?, numbers(&table, "gradient_norm", &path)?);
         let means = read_sums(&table)?;
-        let steps = (0..step.len()).map(|i| (step[i], loss[i], means[i], rate[i], norm[i])).collect();
+        let steps =
+            (0..step.len()).map(|i| (step[i], loss[i], means[i], rate[i], norm[i])).collect();
         let tokens = counts(&table, "tokens", &path)?;
         let path = dir.join(EVALUATIONS);
         let table = Table::read(&path)?;
@@ -226,7 +237,10 @@ impl Rows {
 }
 
 /// The columns of means; without a teacher the first alone.
-fn sums(rows: impl Iterator<Item = [f64; 4]> + Clone, has_teacher: bool) -> Vec<(&'static str, Column)> {
+fn sums(
+    rows: impl Iterator<Item = [f64; 4]> + Clone,
+    has_teacher: bool,
+) -> Vec<(&'static str, Column)> {
     let count = if has_teacher { SUMS.len() } else { 1 };
     (0..count).map(|i| (SUMS[i], Column::F64(rows.clone().map(|row| row[i]).collect()))).collect()
 }
@@ -256,7 +270,10 @@ fn numbers(table: &Table, name: &str, path: &Path) -> Result<Vec<f64>, Error> {
 }
 
 fn no_column(name: &str, path: &Path) -> Error {
-    Error::Malformed { path: path.to_owned(), reason: format!("it has no column `{name}` of the right type") }
+    Error::Malformed {
+        path: path.to_owned(),
+        reason: format!("it has no column `{name}` of the right type"),
+    }
 }
 
 #[cfg(test)]
@@ -268,7 +285,10 @@ mod tests {
     #[test]
     fn the_rows_of_a_checkpoint_begin_at_the_multiple_before_it() {
         let places = [1, 9, 10, 11, 20, 25].map(|step| (from(step, SPAN), is_regular(step, SPAN)));
-        assert_eq!(places, [(0, false), (0, false), (0, true), (10, false), (10, true), (20, true)]);
+        assert_eq!(
+            places,
+            [(0, false), (0, false), (0, true), (10, false), (10, true), (20, true)]
+        );
         let once = Span { every: 0, ..SPAN };
         assert_eq!((from(25, once), is_regular(25, once), is_regular(10, once)), (0, true, false));
     }

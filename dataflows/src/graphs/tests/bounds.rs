@@ -45,11 +45,7 @@ impl Watch {
                 Instant::now() < patience,
                 "training stood still while something else was done"
             );
-            so_far = self
-                .grew
-                .wait_timeout(so_far, Duration::from_secs(1))
-                .unwrap()
-                .0;
+            so_far = self.grew.wait_timeout(so_far, Duration::from_secs(1)).unwrap().0;
         }
     }
 }
@@ -62,9 +58,7 @@ impl Feed for Watched {
     fn feed(&mut self, at: At) -> Result<u64, Failure> {
         self.0.begun.fetch_max(at.step.0 + 1, Ordering::SeqCst);
         let learned = self.0.so_far().learned;
-        self.0
-            .ahead
-            .fetch_max((at.step.0 + 1).saturating_sub(learned), Ordering::SeqCst);
+        self.0.ahead.fetch_max((at.step.0 + 1).saturating_sub(learned), Ordering::SeqCst);
         Ok(0)
     }
 }
@@ -99,8 +93,7 @@ impl Judge for Watched {
     fn judge(&mut self, step: Step, (): ()) -> Result<(), Failure> {
         // A judge slower than the training it judges.
         std::thread::sleep(Duration::from_millis(25));
-        self.0
-            .wait_until(|so_far| so_far.learned >= (step.0 + 3).min(END));
+        self.0.wait_until(|so_far| so_far.learned >= (step.0 + 3).min(END));
         // Nor does it hide what is known of training, but where a checkpoint waits for the verdict.
         if !step.0.is_multiple_of(EVERY) {
             self.0.wait_until(|so_far| so_far.reported > step.0);
@@ -118,11 +111,7 @@ impl Record for Watched {
     }
     fn verdict(&mut self, _: Step, (): ()) {}
     fn part(&mut self, step: Step) -> Staging {
-        assert_eq!(
-            self.0.so_far().reported,
-            step.0,
-            "rows of later steps are in"
-        );
+        assert_eq!(self.0.so_far().reported, step.0, "rows of later steps are in");
         Box::new(|| Ok(vec![]))
     }
 }
@@ -154,60 +143,23 @@ fn training_goes_on_beside_judging_and_staging_and_what_is_in_flight_is_bounded(
             commit: watch.clone(),
             eval_every: EVAL_EVERY,
         };
-        let span = Span {
-            resume: 0,
-            end: END,
-            every: EVERY,
-        };
-        let shape = Shape {
-            workers,
-            shards: 4,
-            window,
-            uncommitted,
-            span,
-        };
-        assert_eq!(
-            distil(&shape, roles, &Stop::new(), nothing_may_fail()),
-            Ok(Outcome::Finished)
-        );
+        let span = Span { resume: 0, end: END, every: EVERY };
+        let shape = Shape { workers, shards: 4, window, uncommitted, span };
+        assert_eq!(distil(&shape, roles, &Stop::new(), nothing_may_fail()), Ok(Outcome::Finished));
 
         let most = |count: &AtomicU64| count.load(Ordering::SeqCst);
-        assert!(
-            most(&watch.0.ahead) <= window,
-            "{} steps in flight",
-            most(&watch.0.ahead)
-        );
-        assert!(
-            most(&watch.0.unsealed) <= uncommitted,
-            "{} not sealed",
-            most(&watch.0.unsealed)
-        );
+        assert!(most(&watch.0.ahead) <= window, "{} steps in flight", most(&watch.0.ahead));
+        assert!(most(&watch.0.unsealed) <= uncommitted, "{} not sealed", most(&watch.0.unsealed));
         let unjudged = most(&watch.0.most_unjudged);
-        assert!(
-            unjudged <= 1 + window.div_ceil(EVAL_EVERY),
-            "{unjudged} students to be judged"
-        );
+        assert!(unjudged <= 1 + window.div_ceil(EVAL_EVERY), "{unjudged} students to be judged");
     }
 }
 
 #[test]
 fn without_a_window_that_is_wide_enough_to_matter_a_run_still_ends() {
-    let world = World {
-        jitter: 50,
-        ..World::default()
-    };
-    let span = Span {
-        resume: 0,
-        end: 30,
-        every: 2,
-    };
-    let shape = Shape {
-        workers: 2,
-        shards: 2,
-        window: 1,
-        uncommitted: 1,
-        span,
-    };
+    let world = World { jitter: 50, ..World::default() };
+    let span = Span { resume: 0, end: 30, every: 2 };
+    let shape = Shape { workers: 2, shards: 2, window: 1, uncommitted: 1, span };
     assert_eq!(world.distil(&shape, &Stop::new()), Outcome::Finished);
     assert_eq!(world.disk().checkpoints.len(), 15);
 }

@@ -9,52 +9,30 @@ use crate::roles::{Fold, Staging};
 use crate::{At, Failure, Halt, Span, Step, Stop};
 
 fn shape(workers: usize) -> Shape {
-    let span = Span {
-        resume: 0,
-        end: 40,
-        every: 5,
-    };
-    Shape {
-        workers,
-        shards: 4,
-        window: 3,
-        uncommitted: 12,
-        span,
-    }
+    let span = Span { resume: 0, end: 40, every: 5 };
+    Shape { workers, shards: 4, window: 3, uncommitted: 12, span }
 }
 
 /// Runs to the fault. The run never returns, since its halt does: its threads are left behind.
 fn run_to(fault: Fault, workers: usize) -> (World, Failure) {
-    let world = World {
-        jitter: 100,
-        fault: Some(fault),
-        ..World::default()
-    };
+    let world = World { jitter: 100, fault: Some(fault), ..World::default() };
     let (send, halted) = mpsc::channel();
     let (running, finished) = mpsc::channel();
     let run = world.clone();
     std::thread::spawn(move || {
         let halt: Halt = Arc::new(move |failure| send.send(failure).unwrap());
-        running
-            .send(run.distil_or(&shape(workers), &Stop::new(), halt))
-            .unwrap();
+        running.send(run.distil_or(&shape(workers), &Stop::new(), halt)).unwrap();
     });
     let failure = halted.recv_timeout(Duration::from_secs(60)).unwrap();
     std::thread::sleep(Duration::from_millis(50));
     assert!(halted.try_recv().is_err(), "halted twice by {fault:?}");
-    assert!(
-        finished.try_recv().is_err(),
-        "a run with {fault:?} seemed to finish"
-    );
+    assert!(finished.try_recv().is_err(), "a run with {fault:?} seemed to finish");
     (world, failure)
 }
 
 #[test]
 fn a_role_that_fails_halts_once_says_where_and_nothing_after_it_is_committed() {
-    let at = |step, shard| At {
-        step: Step(step),
-        shard,
-    };
+    let at = |step, shard| At { step: Step(step), shard };
     // The role, where it fails, what is said of it, and the checkpoints that it can leave: those that do
     // not depend on what failed, unless they were still under way.
     for (role, at, stage, shard, last) in [
@@ -74,10 +52,7 @@ fn a_role_that_fails_halts_once_says_where_and_nothing_after_it_is_committed() {
             assert_eq!(place, (stage, Some(at.step.0), shard), "{fault:?}");
             assert_eq!(failure.cause.to_string(), "as was asked");
             let last_committed = world.disk().checkpoints.keys().next_back().copied();
-            assert!(
-                last_committed <= Some(last),
-                "{last_committed:?} after {fault:?}"
-            );
+            assert!(last_committed <= Some(last), "{last_committed:?} after {fault:?}");
         }
     }
 }
@@ -104,9 +79,6 @@ fn a_panic_on_a_device_thread_becomes_one_of_the_worker_instead_of_a_wait_for_ev
         commit: Store(world.clone()),
     };
     let result = pass(&shape(1), roles, &Stop::new(), nothing_may_fail());
-    assert!(
-        matches!(result, Err(RunError::Worker { worker: 0, .. })),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(RunError::Worker { worker: 0, .. })), "{result:?}");
     assert!(world.disk().checkpoints.is_empty());
 }

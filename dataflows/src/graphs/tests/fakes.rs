@@ -65,25 +65,11 @@ impl World {
     fn staging(&self, stage: &'static str, step: Step, state: State) -> Staging {
         let world = self.clone();
         Box::new(move || {
-            let role = if stage == "record" {
-                "stage record"
-            } else {
-                "stage"
-            };
+            let role = if stage == "record" { "stage record" } else { "stage" };
             world.act(role, At { step, shard: 0 })?;
             let digest = format!("{state:?}");
-            world
-                .disk
-                .lock()
-                .unwrap()
-                .states
-                .insert((stage, step.0), state);
-            Ok(vec![Part {
-                stage: stage.to_owned(),
-                name: step.to_string(),
-                bytes: 0,
-                digest,
-            }])
+            world.disk.lock().unwrap().states.insert((stage, step.0), state);
+            Ok(vec![Part { stage: stage.to_owned(), name: step.to_string(), bytes: 0, digest }])
         })
     }
 
@@ -93,10 +79,7 @@ impl World {
         if step == 0 {
             return State::default();
         }
-        assert!(
-            disk.checkpoints.contains_key(&step),
-            "resumed at {step}, which is no checkpoint"
-        );
+        assert!(disk.checkpoints.contains_key(&step), "resumed at {step}, which is no checkpoint");
         disk.states[&(stage, step)].clone()
     }
 
@@ -191,13 +174,7 @@ pub(super) struct Store(pub(super) World);
 impl Commit for Store {
     fn commit(&mut self, step: Step, parts: Vec<Part>) -> Result<(), Failure> {
         self.0.act("commit", At { step, shard: 0 })?;
-        let twice = self
-            .0
-            .disk
-            .lock()
-            .unwrap()
-            .checkpoints
-            .insert(step.0, parts);
+        let twice = self.0.disk.lock().unwrap().checkpoints.insert(step.0, parts);
         assert!(twice.is_none(), "{step} was committed twice");
         Ok(())
     }
@@ -205,17 +182,11 @@ impl Commit for Store {
 
 impl World {
     pub(super) fn student(&self, stage: &'static str, resume: u64) -> Student {
-        Student {
-            world: self.clone(),
-            state: self.restore(stage, resume),
-        }
+        Student { world: self.clone(), state: self.restore(stage, resume) }
     }
 
     pub(super) fn metrics(&self, resume: u64) -> Metrics {
-        Metrics {
-            world: self.clone(),
-            state: self.restore("record", resume),
-        }
+        Metrics { world: self.clone(), state: self.restore("record", resume) }
     }
 
     /// Distils on the graph. Nothing may fail.
@@ -290,14 +261,11 @@ pub(super) fn pass_by_loop(span: Span, shards: u32) -> Disk {
     let course = Course::new(span);
     for step in (span.resume..span.end).map(Step) {
         for at in (0..shards).map(|shard| At { step, shard }) {
-            fold.fold(at, work.work(at, feed.feed(at).unwrap()).unwrap())
-                .unwrap();
+            fold.fold(at, work.work(at, feed.feed(at).unwrap()).unwrap()).unwrap();
         }
         let reached = Step(step.0 + 1);
         if course.is_checkpoint(reached) {
-            commit
-                .commit(reached, Fold::part(&mut fold, reached)().unwrap())
-                .unwrap();
+            commit.commit(reached, Fold::part(&mut fold, reached)().unwrap()).unwrap();
         }
     }
     world.disk()

@@ -23,17 +23,10 @@ fn assert_leaves_what_a_loop_leaves(
     on_graph: impl Fn(&World, &Shape) -> Outcome,
 ) {
     for &(end, every) in spans {
-        let span = Span {
-            resume: 0,
-            end,
-            every,
-        };
+        let span = Span { resume: 0, end, every };
         let expected = by_loop(span, 4);
         for (jitter, shape) in shapes(span).enumerate() {
-            let world = World {
-                jitter: 200 + jitter as u64,
-                ..World::default()
-            };
+            let world = World { jitter: 200 + jitter as u64, ..World::default() };
             assert_eq!(on_graph(&world, &shape), Outcome::Finished);
             assert_same(&world.disk(), &expected, shape);
         }
@@ -56,39 +49,13 @@ fn a_pass_leaves_what_a_loop_leaves_on_any_workers_and_windows() {
 #[test]
 fn a_run_resumed_on_other_workers_leaves_what_an_unbroken_one_leaves() {
     // Broken off at 12, where the student is judged anyway, so that the planned end does not show.
-    let expected = distil_by_loop(
-        Span {
-            resume: 0,
-            end: 25,
-            every: 4,
-        },
-        3,
-    );
-    let (first, then) = (
-        Span {
-            resume: 0,
-            end: 12,
-            every: 4,
-        },
-        Span {
-            resume: 12,
-            end: 25,
-            every: 4,
-        },
-    );
+    let expected = distil_by_loop(Span { resume: 0, end: 25, every: 4 }, 3);
+    let (first, then) =
+        (Span { resume: 0, end: 12, every: 4 }, Span { resume: 12, end: 25, every: 4 });
     for (before, after) in [(1, 3), (3, 2), (2, 1)] {
-        let world = World {
-            jitter: 300,
-            ..World::default()
-        };
+        let world = World { jitter: 300, ..World::default() };
         for (workers, span) in [(before, first), (after, then)] {
-            let shape = Shape {
-                workers,
-                shards: 3,
-                window: 3,
-                uncommitted: 5,
-                span,
-            };
+            let shape = Shape { workers, shards: 3, window: 3, uncommitted: 5, span };
             assert_eq!(world.distil(&shape, &Stop::new()), Outcome::Finished);
         }
         assert_same(&world.disk(), &expected, (before, after));
@@ -97,19 +64,9 @@ fn a_run_resumed_on_other_workers_leaves_what_an_unbroken_one_leaves() {
 
 #[test]
 fn more_workers_than_shards_do_no_harm() {
-    let span = Span {
-        resume: 0,
-        end: 9,
-        every: 3,
-    };
+    let span = Span { resume: 0, end: 9, every: 3 };
     let world = World::default();
-    let shape = Shape {
-        workers: 4,
-        shards: 1,
-        window: 0,
-        uncommitted: 0,
-        span,
-    };
+    let shape = Shape { workers: 4, shards: 1, window: 0, uncommitted: 0, span };
     assert_eq!(world.distil(&shape, &Stop::new()), Outcome::Finished);
     assert_same(&world.disk(), &distil_by_loop(span, 1), shape);
 }

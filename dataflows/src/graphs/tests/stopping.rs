@@ -8,10 +8,7 @@ use crate::{Span, Step, Stop};
 
 /// Stops a run at a random moment, again and again, each time on other workers, until it has finished.
 fn stopped_again_and_again(seed: u64) -> (World, Vec<u64>) {
-    let world = World {
-        jitter: 400,
-        ..World::default()
-    };
+    let world = World { jitter: 400, ..World::default() };
     let (mut resume, mut stops) = (0, vec![]);
     for round in 0.. {
         let drawn = mix(seed << 8 | round);
@@ -20,11 +17,7 @@ fn stopped_again_and_again(seed: u64) -> (World, Vec<u64>) {
             shards: 4,
             window: 1 + drawn / 256 % 5,
             uncommitted: 1 + drawn / 65536 % 9,
-            span: Span {
-                resume,
-                end: 60,
-                every: 7,
-            },
+            span: Span { resume, end: 60, every: 7 },
         };
         let stop = Stop::new();
         let alarm = stop.clone();
@@ -37,16 +30,9 @@ fn stopped_again_and_again(seed: u64) -> (World, Vec<u64>) {
         let Outcome::Stopped { step: Step(step) } = outcome else {
             break;
         };
-        assert!(
-            resume < step && step < 60,
-            "stopped at {step} of {resume}..60"
-        );
+        assert!(resume < step && step < 60, "stopped at {step} of {resume}..60");
         let sealed = world.disk().checkpoints.keys().next_back().copied();
-        assert_eq!(
-            sealed,
-            Some(step),
-            "a stopped run is sealed where it stopped, and no further"
-        );
+        assert_eq!(sealed, Some(step), "a stopped run is sealed where it stopped, and no further");
         stops.push(step);
         resume = step;
     }
@@ -55,14 +41,7 @@ fn stopped_again_and_again(seed: u64) -> (World, Vec<u64>) {
 
 #[test]
 fn a_run_that_is_stopped_at_random_seals_and_goes_on_to_the_same_bytes() {
-    let expected = distil_by_loop(
-        Span {
-            resume: 0,
-            end: 60,
-            every: 7,
-        },
-        4,
-    );
+    let expected = distil_by_loop(Span { resume: 0, end: 60, every: 7 }, 4);
     let mut stopped = 0;
     for seed in 0..12 {
         let (world, stops) = stopped_again_and_again(seed);
@@ -83,29 +62,13 @@ fn a_stop_before_the_first_step_ends_a_window_later() {
     stop.request();
     for workers in [1, 2, 3] {
         let world = World::default();
-        let span = Span {
-            resume: 0,
-            end: 60,
-            every: 0,
-        };
-        let shape = Shape {
-            workers,
-            shards: 3,
-            window: 4,
-            uncommitted: 60,
-            span,
-        };
-        assert_eq!(
-            world.distil(&shape, &stop),
-            Outcome::Stopped { step: Step(4) }
-        );
+        let span = Span { resume: 0, end: 60, every: 0 };
+        let shape = Shape { workers, shards: 3, window: 4, uncommitted: 60, span };
+        assert_eq!(world.distil(&shape, &stop), Outcome::Stopped { step: Step(4) });
         assert_eq!(world.disk().checkpoints.keys().collect::<Vec<_>>(), [&4]);
         // A span no longer than the window is not cut short, and so not stopped.
         let world = World::default();
-        let shape = Shape {
-            span: Span { end: 4, ..span },
-            ..shape
-        };
+        let shape = Shape { span: Span { end: 4, ..span }, ..shape };
         assert_eq!(world.distil(&shape, &stop), Outcome::Finished);
     }
 }
