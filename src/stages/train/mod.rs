@@ -6,12 +6,13 @@
 //! | [`teach`] | asks the teacher about it |
 //! | [`learn`] | gradients, update, state |
 //! | [`judge`] | the student on held-out text |
-//! | [`record`] | rows of metrics, and how they survive a stop |
+//! | [`record`] | keeps [`rows`] of metrics; how they survive a stop |
 
 pub mod feed;
 pub mod judge;
 pub mod learn;
 pub mod record;
+pub mod rows;
 pub mod teach;
 
 use std::sync::Arc;

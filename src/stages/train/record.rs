@@ -14,20 +14,17 @@ use std::sync::Arc;
 use dataflows::roles::{Record, Staging, Waits};
 use dataflows::{Failure, Span, Step};
 use datasets::store::{Checkpoint, Checkpoints};
-use datasets::table::{Column, Table};
 use kernels::loss::LossSums;
 
 use super::Run;
+use super::rows::{
+    EVALUATIONS, EvaluationRow, Rows, STEPS, StepRow, TimingRow, means, timing_table,
+};
 use crate::distill::trainer::StepReport;
 use crate::error::Error;
 use crate::run::resident_memory_bytes;
 use crate::stages::commit::{copy, part};
 use crate::stages::context::Context;
-
-const STEPS: &str = "steps.parquet";
-const EVALUATIONS: &str = "evaluations.parquet";
-/// The columns of sums, in both files.
-const SUMS: [&str; 4] = ["cross_entropy", "forward_kl", "teacher_cross_entropy", "agreement"];
 
 /// Keeps the rows.
 pub struct Recording {
@@ -39,19 +36,9 @@ pub struct Recording {
     weights: (f64, f64),
     has_teacher: bool,
     rows: Rows,
-    timing: Vec<[f64; 4]>,
+    timing: Vec<TimingRow>,
     timing_from: u64,
     last: Option<LossSums>,
-}
-
-/// What is known of steps and of students.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Rows {
-    /// Step, loss, means, rate, norm.
-    steps: Vec<(u64, f64, [f64; 4], f64, f64)>,
-    tokens: Vec<u64>,
-    /// Step, tokens, means.
-    evaluations: Vec<(u64, u64, [f64; 4])>,
 }
 
 /// Whether the checkpoint at `step` is regular; see the module.
@@ -114,27 +101,23 @@ impl Recording {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts of tokens")]
-fn means(sums: &LossSums) -> [f64; 4] {
-    let tokens = sums.tokens as f64;
-    [sums.cross_entropy, sums.forward_kl, sums.teacher_cross_entropy, sums.agreed as f64]
-        .map(|sum| sum / tokens)
-}
-
 impl Record for Recording {
     type Report = StepReport;
     type Verdict = LossSums;
 
     #[expect(clippy::cast_precision_loss, reason = "counts that are shown")]
     fn report(&mut self, step: Step, report: StepReport, waits: Waits) {
-        let mean = means(&report.sums);
-        let loss = self.weights.0 * mean[1] + self.weights.1 * mean[0];
-        self.rows.steps.push((step.0, loss, mean, report.learning_rate, report.gradient_norm));
-        self.rows.tokens.push(report.sums.tokens);
+        let (mean, (kl, ce)) = (means(&report.sums), self.weights);
+        self.rows.steps.push(StepRow::new(step.0, &report, kl, ce));
         let (waited, busy) = (waits.waited.as_secs_f64(), waits.busy.as_secs_f64());
-        let tokens_per_second = report.sums.tokens as f64 / (waited + busy).max(1e-9);
-        let share = waited / (waited + busy).max(1e-9);
-        self.timing.push([step.0 as f64, tokens_per_second, share, resident_memory_bytes() as f64]);
+        let seconds = (waited + busy).max(1e-9);
+        let tokens_per_second = report.sums.tokens as f64 / seconds;
+        self.timing.push(TimingRow {
+            step: step.0,
+            tokens_per_second,
+            waiting_share: waited / seconds,
+            resident_memory_bytes: resident_memory_bytes(),
+        });
         let judged = self.last;
         self.ctx.progress.at(step.0 + 1, || {
             let held_out = judged
@@ -146,7 +129,7 @@ impl Record for Recording {
     }
 
     fn verdict(&mut self, step: Step, verdict: LossSums) {
-        self.rows.evaluations.push((step.0, verdict.tokens, means(&verdict)));
+        self.rows.evaluations.push(EvaluationRow::new(step.0, &verdict));
         self.last = Some(verdict);
     }
 
@@ -176,106 +159,6 @@ impl Record for Recording {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "whole numbers, kept with others"
-)]
-fn timing_table(rows: &[[f64; 4]]) -> Table {
-    let whole = |i: usize| Column::U64(rows.iter().map(|row| row[i] as u64).collect());
-    let number = |i: usize| Column::F64(rows.iter().map(|row| row[i]).collect());
-    Table::new([
-        ("step", whole(0)),
-        ("tokens_per_second", number(1)),
-        ("waiting_share", number(2)),
-        ("resident_memory_bytes", whole(3)),
-    ])
-}
-
-impl Rows {
-    fn steps_table(&self, has_teacher: bool) -> Table {
-        let steps = &self.steps;
-        let mut columns = vec![
-            ("step", Column::U64(steps.iter().map(|row| row.0).collect())),
-            ("tokens", Column::U64(self.tokens.clone())),
-            ("loss", Column::F64(steps.iter().map(|row| row.1).collect())),
-        ];
-        columns.extend(sums(steps.iter().map(|row| row.2), has_teacher));
-        columns.push(("learning_rate", Column::F64(steps.iter().map(|row| row.3).collect())));
-        columns.push(("gradient_norm", Column::F64(steps.iter().map(|row| row.4).collect())));
-        Table::new(columns)
-    }
-
-    fn evaluations_table(&self, has_teacher: bool) -> Table {
-        let rows = &self.evaluations;
-        let mut columns = vec![
-            ("step", Column::U64(rows.iter().map(|row| row.0).collect())),
-            ("tokens", Column::U64(rows.iter().map(|row| row.1).collect())),
-        ];
-        columns.extend(sums(rows.iter().map(|row| row.2), has_teacher));
-        Table::new(columns)
-    }
-
-    /// What [`Recording`] staged in `dir`.
-    fn read(dir: &Path) -> Result<Self, Error> {
-        let path = dir.join(STEPS);
-        let table = Table::read(&path)?;
-        let (step, loss) = (counts(&table, "step", &path)?, numbers(&table, "loss", &path)?);
-        let (rate, norm) =
-            (numbers(&table, "learning_rate", &path)?, numbers(&table, "gradient_norm", &path)?);
-        let means = read_sums(&table)?;
-        let steps =
-            (0..step.len()).map(|i| (step[i], loss[i], means[i], rate[i], norm[i])).collect();
-        let tokens = counts(&table, "tokens", &path)?;
-        let path = dir.join(EVALUATIONS);
-        let table = Table::read(&path)?;
-        let (step, judged) = (counts(&table, "step", &path)?, counts(&table, "tokens", &path)?);
-        let means = read_sums(&table)?;
-        let evaluations = (0..step.len()).map(|i| (step[i], judged[i], means[i])).collect();
-        Ok(Self { steps, tokens, evaluations })
-    }
-}
-
-/// The columns of means; without a teacher the first alone.
-fn sums(
-    rows: impl Iterator<Item = [f64; 4]> + Clone,
-    has_teacher: bool,
-) -> Vec<(&'static str, Column)> {
-    let count = if has_teacher { SUMS.len() } else { 1 };
-    (0..count).map(|i| (SUMS[i], Column::F64(rows.clone().map(|row| row[i]).collect()))).collect()
-}
-
-fn read_sums(table: &Table) -> Result<Vec<[f64; 4]>, Error> {
-    let mut rows = vec![[0.0; 4]; table.num_rows()];
-    for (i, name) in SUMS.iter().enumerate() {
-        if let Some(Column::F64(values)) = table.column(name) {
-            rows.iter_mut().zip(values).for_each(|(row, value)| row[i] = *value);
-        }
-    }
-    Ok(rows)
-}
-
-fn counts(table: &Table, name: &str, path: &Path) -> Result<Vec<u64>, Error> {
-    match table.column(name) {
-        Some(Column::U64(values)) => Ok(values.clone()),
-        _ => Err(no_column(name, path)),
-    }
-}
-
-fn numbers(table: &Table, name: &str, path: &Path) -> Result<Vec<f64>, Error> {
-    match table.column(name) {
-        Some(Column::F64(values)) => Ok(values.clone()),
-        _ => Err(no_column(name, path)),
-    }
-}
-
-fn no_column(name: &str, path: &Path) -> Error {
-    Error::Malformed {
-        path: path.to_owned(),
-        reason: format!("it has no column `{name}` of the right type"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,18 +174,5 @@ mod tests {
         );
         let once = Span { every: 0, ..SPAN };
         assert_eq!((from(25, once), is_regular(25, once), is_regular(10, once)), (0, true, false));
-    }
-
-    #[test]
-    fn rows_that_were_staged_are_taken_up_bit_for_bit() {
-        let rows = Rows {
-            steps: vec![(7, 0.1 + 0.2, [1.0 / 3.0, 0.5, 0.25, 0.125], 1e-4, 2.5)],
-            tokens: vec![2048],
-            evaluations: vec![],
-        };
-        let dir = tempfile::tempdir().unwrap();
-        rows.steps_table(true).write(&dir.path().join(STEPS)).unwrap();
-        rows.evaluations_table(true).write(&dir.path().join(EVALUATIONS)).unwrap();
-        assert_eq!(Rows::read(dir.path()).unwrap(), rows);
     }
 }
