@@ -43,7 +43,6 @@ pub struct Moments<const D: usize> {
 impl AdamW {
     /// The parameter and its moments after the step.
     #[must_use]
-    #[expect(clippy::many_single_char_names, reason = "the paper's symbols")]
     #[expect(clippy::cast_possible_truncation, reason = "scalars, in the parameters' type")]
     pub fn step<const D: usize>(&self, state: Moments<D>, gradient: Tensor<D>) -> Moments<D> {
         let time = i32::try_from(self.time).unwrap_or(i32::MAX);
@@ -133,10 +132,8 @@ mod tests {
             for i in 0..150 {
                 m[i] = 0.9 * m[i] + 0.1 * g[i];
                 v[i] = 0.95 * v[i] + 0.05 * g[i] * g[i];
-                let (mh, vh) = (
-                    m[i] / (1.0 - 0.9f64.powi(time as i32)),
-                    v[i] / (1.0 - 0.95f64.powi(time as i32)),
-                );
+                let t = i32::try_from(time).unwrap();
+                let (mh, vh) = (m[i] / (1.0 - 0.9f64.powi(t)), v[i] / (1.0 - 0.95f64.powi(t)));
                 w[i] -= 0.01 * (mh / (vh.sqrt() + 1e-8) + 0.1 * w[i]);
             }
         }

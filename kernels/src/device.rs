@@ -173,12 +173,12 @@ pub fn choose(choice: Choice) -> Result<Chosen, DeviceError> {
                 .map(|device| chosen(device, "wgpu", n, "asked for"))
                 .ok_or_else(|| absent(format!("{count} adapters found")))
         }
+        Choice::Auto if !may_have_gpu() => Ok(cpu("no GPU is here")),
         Choice::Auto => {
             if let Some(device) = cuda_devices().into_iter().next() {
                 return Ok(chosen(device, "cuda", 0, "a CUDA driver is here"));
             }
-            let adapters = if may_have_gpu() { wgpu_devices() } else { Vec::new() };
-            let mut adapters = adapters.into_iter().enumerate();
+            let mut adapters = wgpu_devices().into_iter().enumerate();
             if let Some((n, device)) = adapters.find(|(_, d)| !is_software(d)) {
                 return Ok(chosen(
                     device,
@@ -192,10 +192,10 @@ pub fn choose(choice: Choice) -> Result<Chosen, DeviceError> {
     }
 }
 
-/// Whether a GPU can be there at all: asking every driver takes a second, and some of them complain on stderr
-/// about a machine without a screen.
+/// Whether a GPU can be there at all. Asking the drivers takes a while, and some complain on stderr about a machine
+/// without a screen.
 fn may_have_gpu() -> bool {
-    let nodes = ["/dev/dri", "/dev/dxg", "/dev/nvidiactl"];
+    let nodes = ["/dev/dri", "/dev/dxg", "/dev/nvidiactl", "/dev/nvmap"];
     !cfg!(target_os = "linux") || nodes.iter().any(|node| std::path::Path::new(node).exists())
 }
 

@@ -117,7 +117,7 @@ impl Trainer {
         );
         self.sums.add(&sums);
         self.gradients = Some(match self.gradients.take() {
-            Some(sum) => sum.add(&gradients),
+            Some(sum) => sum.plus(&gradients),
             None => gradients,
         });
     }

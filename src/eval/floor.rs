@@ -41,7 +41,8 @@ mod tests {
     #[test]
     fn the_floor_is_the_mean_surprise_of_the_whole_documents() {
         let grammar = Grammar::new(7);
-        let id = |word: &str| grammar.vocabulary().iter().position(|w| w == word).unwrap() as u32;
+        let place = |word: &str| grammar.vocabulary().iter().position(|w| w == word);
+        let id = |word: &str| u32::try_from(place(word).unwrap()).unwrap();
         let stories: Vec<_> = (0..3).map(|i| grammar.story(i)).collect();
         let samples: Vec<Sample> = stories
             .iter()

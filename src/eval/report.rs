@@ -76,13 +76,16 @@ impl ModelReport {
     }
 }
 
+/// What a model has in a column, if anything.
+type Cell = fn(&ModelReport) -> Option<f64>;
+
 impl Report {
     /// The table; `tokens_per_second` is by model, as the clock of this machine had it.
     pub fn table(&self, tokens_per_second: &[Option<f64>]) -> String {
         let has =
-            |f: fn(&ModelReport) -> Option<f64>| self.models.iter().any(|model| f(model).is_some());
+            |f: Cell| self.models.iter().any(|model| f(model).is_some());
         let mut head = vec!["model", "parameters", "cross-entropy", "perplexity"];
-        let optional: [(&str, fn(&ModelReport) -> Option<f64>, usize); 4] = [
+        let optional: [(&str, Cell, usize); 4] = [
             ("bits/byte", |m| m.bits_per_byte, 4),
             ("KL to teacher", |m| m.forward_kl, 4),
             ("top-1 agreement", |m| m.agreement.map(|share| share * 100.0), 1),

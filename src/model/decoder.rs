@@ -216,6 +216,7 @@ impl Decoder {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "there are as many as layers")]
 enum Kept {
     All(Box<layer::Saved>),
     Input(Tensor<2>),

@@ -107,7 +107,7 @@ impl Weight {
     ///
     /// If the kinds differ.
     #[must_use]
-    pub fn add(self, other: Self) -> Self {
+    pub fn plus(self, other: Self) -> Self {
         match (self, other) {
             (Self::Vector(a), Self::Vector(b)) => Self::Vector(a + b),
             (Self::Table(a), Self::Table(b)) => Self::Table(a + b),
@@ -178,12 +178,16 @@ impl Parameters {
     }
 
     /// The sum, tensor by tensor.
+    ///
+    /// # Panics
+    ///
+    /// If they are those of two models.
     #[must_use]
-    pub fn add(self, other: &Self) -> Self {
+    pub fn plus(self, other: &Self) -> Self {
         let mut others = other.named().into_iter();
         let mut add = |_: &str, w: Weight| {
             let (_, other) = others.next().expect("two sets of one model's parameters");
-            Ok::<_, std::convert::Infallible>(w.add(other))
+            Ok::<_, std::convert::Infallible>(w.plus(other))
         };
         let Ok(sum) = self.map(&mut add);
         sum

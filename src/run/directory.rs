@@ -125,6 +125,7 @@ impl RunDirectory {
     ///
     /// # Errors
     /// [`Error::Store`] if the directory cannot be made or read.
+    #[expect(clippy::print_stderr, reason = "whoever goes on from damage is told, progress or not")]
     pub fn checkpoints(&self, stage: &str) -> Result<(Checkpoints, Option<Checkpoint>), Error> {
         let dir = self.path.join("checkpoints").join(stage);
         let checkpoints = Checkpoints::open(&dir, self.digest)?;

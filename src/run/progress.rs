@@ -1,5 +1,7 @@
 //! How far a stage is: a bar on a terminal, else a line an interval.
 
+#![expect(clippy::print_stderr, reason = "stderr is for people, and this is where they look")]
+
 use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

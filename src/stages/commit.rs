@@ -62,6 +62,9 @@ fn stored(part: Part) -> Result<datasets::store::Part, Failure> {
 }
 
 /// Copies a durable file, durably.
+///
+/// # Errors
+/// [`Error::Io`] if it cannot be read, [`Error::Store`] if it cannot be written.
 pub fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     let bytes = std::fs::read(from).map_err(Error::io(from, "read"))?;
     datasets::store::write_atomic(to, |file| file.write_all(&bytes))

@@ -10,6 +10,12 @@ use serde_json::json;
 use crate::error::explain;
 use crate::run::{Progress, RunDirectory};
 
+#[expect(clippy::exit, clippy::print_stderr, reason = "fail-stop: no part of a run goes on")]
+fn die(text: &str) -> ! {
+    eprintln!("{text}");
+    std::process::exit(1)
+}
+
 /// A stage of the run, and the operator of its graph that could not go on.
 #[derive(Debug)]
 struct Failed {
@@ -62,8 +68,7 @@ impl Context {
             let fields = json!({"stage": stage, "operator": operator, "step": step, "shard": shard, "reason": text});
             ctx.run.events.push("failed", fields);
             ctx.progress.end(" (failed)");
-            eprintln!("{text}");
-            std::process::exit(1);
+            die(&text)
         })
     }
 }

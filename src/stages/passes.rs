@@ -51,7 +51,14 @@ where
     let (checkpoints, newest) = ctx.run.checkpoints(stage)?;
     let checkpoints = Arc::new(checkpoints);
     let resume = newest.as_ref().map_or(0, |checkpoint| checkpoint.step);
+    let stopped = |step| {
+        let path = ctx.run.path.clone();
+        Err(Error::Stopped { path, stage, step, steps })
+    };
     if resume < steps {
+        if stop.requested() {
+            return stopped(resume);
+        }
         if resume > 0 {
             ctx.run.events.push("goes on", json!({"stage": stage, "step": resume}));
         }
@@ -68,10 +75,7 @@ where
             Shape { workers: ctx.workers, shards, window: WINDOW, uncommitted: every.max(1), span };
         match pass(&shape, Pass { feed, work, fold, commit }, stop, ctx.halt(stage))? {
             Outcome::Finished => {}
-            Outcome::Stopped { step } => {
-                let path = ctx.run.path.clone();
-                return Err(Error::Stopped { path, stage, step: step.0, steps });
-            }
+            Outcome::Stopped { step } => return stopped(step.0),
         }
     }
     let path = || ctx.run.path.join("checkpoints").join(stage);

@@ -18,7 +18,9 @@ pub fn initialise(config: &ModelConfig, seed: u64, device: &Device) -> Decoder {
         let ones = name.ends_with("norm.weight");
         let normal = |dims: [usize; 2]| -> Tensor<2> {
             let mut rng = random::stream(seed, name, 0, 0);
-            let values = (0..dims[0] * dims[1]).map(|_| (random::normal(&mut rng) * std) as f32);
+            #[expect(clippy::cast_possible_truncation, reason = "weights are f32")]
+            let mut draw = || (random::normal(&mut rng) * std) as f32;
+            let values = (0..dims[0] * dims[1]).map(|_| draw());
             give(values.collect(), dims, device)
         };
         Ok::<_, std::convert::Infallible>(

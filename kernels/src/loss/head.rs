@@ -63,6 +63,10 @@ pub fn head_loss(
 ///
 /// - hidden: `[tokens, hidden]`, head: `[hidden, vocab]`, labels: `[tokens]`
 /// - output: see [`HeadGradients`]
+///
+/// # Panics
+///
+/// If there is no token.
 #[must_use]
 pub fn head_loss_and_gradients(
     hidden: &Tensor<2>,
@@ -123,7 +127,7 @@ mod tests {
         let tokens = chunk_tokens(vocab) + 5;
         let (hidden, head) = (random([tokens, 4], 1) * 3.0, random([4, vocab], 2) * 2.0);
         let teacher = Teacher { hidden: random([tokens, 3], 3) * 3.0, head: random([3, vocab], 4) };
-        let labels: Vec<i32> = (0..tokens as i32).map(|i| i * 7 % vocab as i32).collect();
+        let labels: Vec<i64> = (0..tokens as i64).map(|i| i * 7 % vocab as i64).collect();
         let labels = Tensor::<1, Int>::from_ints(labels.as_slice(), &hidden.device());
         let objective = Objective { forward_kl: 1.0, temperature: 1.0, cross_entropy: 0.5 };
         let scale = 1.0 / tokens as f64;

@@ -142,7 +142,14 @@ impl Run<'_> {
         if let Some(checkpoint) = &newest {
             publish(checkpoint, &metrics, span)?;
         }
+        let stopped = |step| {
+            let path = ctx.run.path.clone();
+            Err(Error::Stopped { path, stage, step, steps: span.end })
+        };
         if span.resume < span.end {
+            if ctx.stop.requested() {
+                return stopped(span.resume);
+            }
             if span.resume > 0 {
                 ctx.run.events.push("goes on", json!({"stage": stage, "step": span.resume}));
             }
@@ -193,8 +200,7 @@ impl Run<'_> {
             let outcome = run_graph(&shape, roles, &ctx.stop, ctx.halt(stage))?;
             ctx.progress.end("");
             if let Outcome::Stopped { step } = outcome {
-                let path = ctx.run.path.clone();
-                return Err(Error::Stopped { path, stage, step: step.0, steps: span.end });
+                return stopped(step.0);
             }
         }
         ctx.run.write_seal(stage, json!({"steps": span.end}))?;
