@@ -64,13 +64,14 @@ impl Run {
         if !dir.join("recipe.toml").exists() && recipe.missing().is_empty() {
             inputs(&recipe)?;
         }
+        // Before anything that takes long: the digests of a large teacher do.
+        let stop = Stop::new();
+        stop_on_signal(&stop);
         let (chosen, working) = self.device.choose()?;
         let run =
             RunDirectory::open(&dir, recipe, &chosen.name, &format!("{working:?}").to_lowercase())?;
         let progress = Progress::new(self.quiet);
         progress.say(&format!("{} on {} ({})", dir.display(), chosen.name, chosen.reason));
-        let stop = Stop::new();
-        stop_on_signal(&stop);
         let workers = usize::from(self.workers);
         let ctx =
             Arc::new(Context { run, device: chosen.device, working, workers, stop, progress });
