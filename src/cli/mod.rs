@@ -91,7 +91,8 @@ pub fn abort_on_panic() {
             return;
         }
         eprintln!(
-            "\nerror: this is a bug in stillflow; what was sealed is whole, and the same command goes on from it"
+            "\nerror: this is a bug in stillflow, or a device that failed (its memory was full, say); what was sealed is \
+             whole, and the same command goes on from it"
         );
         std::process::abort();
     }));

@@ -65,6 +65,7 @@ impl RunDirectory {
         } else {
             Origin {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
+                revision: env!("STILLFLOW_REVISION").to_owned(),
                 device: device.to_owned(),
                 dtype: dtype.to_owned(),
                 command: std::env::args().collect(),

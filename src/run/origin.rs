@@ -13,6 +13,8 @@ use crate::error::Error;
 pub struct Origin {
     /// The program's version.
     pub version: String,
+    /// The commit that it was built from, where that was known.
+    pub revision: String,
     /// The device that the run began on.
     pub device: String,
     /// The type that weights and activations had there.

@@ -31,7 +31,8 @@ fn run_prints_its_table_on_stdout_and_its_progress_on_stderr_and_says_the_same_a
     let said = place.stillflow(&line);
     assert!(said.stderr.contains("runs/quick on cpu (asked for)"), "{}", said.stderr);
     let report = json(&said.done())["report"].take();
-    let names: Vec<&str> = report["models"].as_array().unwrap().iter().map(|m| m["model"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        report["models"].as_array().unwrap().iter().map(|m| m["model"].as_str().unwrap()).collect();
     assert_eq!(names, ["teacher", "pruned", "student", "control"]);
     for model in report["models"].as_array().unwrap() {
         for key in ["cross_entropy", "perplexity", "bits_per_byte", "forward_kl", "agreement"] {
@@ -47,9 +48,15 @@ fn run_prints_its_table_on_stdout_and_its_progress_on_stderr_and_says_the_same_a
 #[test]
 fn a_run_tells_on_stderr_of_each_stage() {
     let place = Place::new();
-    let said = place.stillflow(&format!("run {} --dir run --format json", QUICK.replace(" -q ", " ")));
-    for stage in ["prepare", "pretrain", "observe", "prune", "distil", "control", "evaluate", "export"] {
-        assert!(said.stderr.lines().any(|line| line.trim_start().starts_with(&format!("{stage}: "))), "{stage}");
+    let said =
+        place.stillflow(&format!("run {} --dir run --format json", QUICK.replace(" -q ", " ")));
+    for stage in
+        ["prepare", "pretrain", "observe", "prune", "distil", "control", "evaluate", "export"]
+    {
+        assert!(
+            said.stderr.lines().any(|line| line.trim_start().starts_with(&format!("{stage}: "))),
+            "{stage}"
+        );
     }
     json(&said.done());
 }
@@ -67,10 +74,12 @@ fn show_says_how_far_a_run_is_and_what_it_found() {
     assert_eq!(shown["evaluated"]["report"]["models"][2]["model"], "student");
 
     let begun = Place::new();
-    let code = begun.with(&format!("run {QUICK} --dir run"), &[("STILLFLOW_FAIL_WRITE", "150")]).code;
+    let code =
+        begun.with(&format!("run {QUICK} --dir run"), &[("STILLFLOW_FAIL_WRITE", "150")]).code;
     assert_eq!(code, Some(1));
     let stages = json(&begun.stillflow("show run --format json").done())["stages"].take();
-    let states: Vec<&str> = stages.as_array().unwrap().iter().map(|s| s["state"].as_str().unwrap()).collect();
+    let states: Vec<&str> =
+        stages.as_array().unwrap().iter().map(|s| s["state"].as_str().unwrap()).collect();
     assert!(states.contains(&"finished") && states.contains(&"to do"), "{states:?}");
 }
 
@@ -78,12 +87,20 @@ fn show_says_how_far_a_run_is_and_what_it_found() {
 fn ls_lists_the_recipes_and_the_runs() {
     let place = finished();
     let names = |text: &str| -> Vec<String> {
-        json(text).as_array().unwrap().iter().map(|line| line["name"].as_str().unwrap().to_owned()).collect()
+        json(text)
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|line| line["name"].as_str().unwrap().to_owned())
+            .collect()
     };
     assert_eq!(
         names(&place.stillflow("ls recipes --format json").done()),
         [
-            "quickstart", "minitron-tiny", "llama-3.1-minitron-4b-width", "llama-3.1-minitron-4b-depth",
+            "quickstart",
+            "minitron-tiny",
+            "llama-3.1-minitron-4b-width",
+            "llama-3.1-minitron-4b-depth",
             "mn-minitron-8b"
         ]
     );
@@ -108,11 +125,15 @@ fn plan_counts_the_papers_parameters_exactly() {
         assert_eq!(plan["student"]["total"], student, "{recipe}: {plan:#}");
         let text = place.stillflow(&format!("plan {recipe}")).done();
         for count in [teacher, student] {
-            assert!(text.contains(&stillflow::eval::report::grouped(count)), "{recipe}: {count} in\n{text}");
+            assert!(
+                text.contains(&stillflow::eval::report::grouped(count)),
+                "{recipe}: {count} in\n{text}"
+            );
         }
     }
     let one = place.stillflow("plan mn-minitron-8b --tflops 100 --format json").done();
-    let eight = place.stillflow("plan mn-minitron-8b --tflops 100 --devices 8 --format json").done();
+    let eight =
+        place.stillflow("plan mn-minitron-8b --tflops 100 --devices 8 --format json").done();
     assert_ne!(one, eight, "devices share the work");
 }
 
@@ -122,7 +143,12 @@ fn check_says_what_a_recipe_would_work_on_and_writes_nothing() {
     let before = place.files("");
     let line = "check minitron-tiny --set teacher.model=teacher --set data.corpus.path=text.txt";
     let text = place.stillflow(line).done();
-    for part in ["teacher: 21,664 parameters\n", "student: ", "tokenizer: 96 ids\n", "data.corpus: 1 files, "] {
+    for part in [
+        "teacher: 21,664 parameters\n",
+        "student: ",
+        "tokenizer: 96 ids\n",
+        "data.corpus: 1 files, ",
+    ] {
         assert!(text.contains(part), "{part:?} in {text}");
     }
     assert!(text.ends_with("the recipe can run\n"), "{text}");
@@ -149,13 +175,22 @@ fn new_writes_a_recipe_that_run_takes_as_it_is() {
 #[test]
 fn eval_generate_and_export_take_the_student_of_a_run() {
     let place = finished();
-    let eval = "--data runs/quick/corpus/corpus --seq-tokens 32 --sequences 8 --device cpu --format json";
-    let report = json(&place.stillflow(&format!("eval runs/quick --teacher runs/quick/models/teacher {eval}")).done());
+    let eval =
+        "--data runs/quick/corpus/corpus --seq-tokens 32 --sequences 8 --device cpu --format json";
+    let report = json(
+        &place
+            .stillflow(&format!("eval runs/quick --teacher runs/quick/models/teacher {eval}"))
+            .done(),
+    );
     let student = &report["models"][0];
-    assert_eq!((&student["model"], &student["tokens"]), (&Value::from("runs/quick"), &Value::from(256)));
+    assert_eq!(
+        (&student["model"], &student["tokens"]),
+        (&Value::from("runs/quick"), &Value::from(256))
+    );
     assert!(student["forward_kl"].as_f64().unwrap() > 0.0, "{student}");
 
-    let table = place.stillflow(&format!("eval runs/quick {}", eval.replace("--format json", ""))).done();
+    let table =
+        place.stillflow(&format!("eval runs/quick {}", eval.replace("--format json", ""))).done();
     assert!(table.contains("runs/quick") && table.contains("perplexity"), "{table}");
 
     let line = "generate runs/quick --prompt the --max-new-tokens 5 --device cpu";
@@ -166,12 +201,21 @@ fn eval_generate_and_export_take_the_student_of_a_run() {
     assert_eq!(warm(7), warm(7), "a seed says all");
     assert_ne!(warm(7), warm(8));
 
-    assert_eq!(place.stillflow("export runs/quick bf16 --dtype bf16 --max-shard-bytes 100KB").done(), "bf16\n");
-    let (from, to) = ("runs/quick/models/student/model.safetensors", "bf16/model-00001-of-00002.safetensors");
+    assert_eq!(
+        place.stillflow("export runs/quick bf16 --dtype bf16 --max-shard-bytes 100KB").done(),
+        "bf16\n"
+    );
+    let (from, to) =
+        ("runs/quick/models/student/model.safetensors", "bf16/model-00001-of-00002.safetensors");
     assert!(place.at(to).exists(), "{:?}", place.files("bf16").keys());
     let config = json(&String::from_utf8(place.read("bf16/config.json")).unwrap());
     assert_eq!(config["torch_dtype"], "bfloat16");
-    let bytes: usize = place.files("bf16").iter().filter(|(path, _)| path.ends_with("safetensors")).map(|f| f.1.len()).sum();
+    let bytes: usize = place
+        .files("bf16")
+        .iter()
+        .filter(|(path, _)| path.ends_with("safetensors"))
+        .map(|f| f.1.len())
+        .sum();
     assert!(bytes < place.read(from).len());
     let again = json(&place.stillflow(&format!("eval bf16 runs/quick {eval}")).done());
     let [rounded, exact] = [0, 1].map(|n| again["models"][n]["cross_entropy"].as_f64().unwrap());
@@ -243,7 +287,18 @@ fn completions_are_scripts_that_know_every_verb() {
 }
 
 const VERBS: [&str; 12] = [
-    "run", "new", "check", "plan", "show", "ls", "eval", "generate", "export", "doctor", "clean", "completions",
+    "run",
+    "new",
+    "check",
+    "plan",
+    "show",
+    "ls",
+    "eval",
+    "generate",
+    "export",
+    "doctor",
+    "clean",
+    "completions",
 ];
 
 #[test]
@@ -264,7 +319,8 @@ fn help_of_every_verb_has_an_example_and_the_program_s_lists_every_verb() {
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let place = Place::new();
-    let mut child = place.command("new quickstart").stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut child =
+        place.command("new quickstart").stdout(std::process::Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     assert!(child.wait().unwrap().success());
 }

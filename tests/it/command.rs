@@ -177,11 +177,18 @@ impl Said {
         assert_eq!(*code, Some(1), "{stderr}");
         assert_eq!(stdout, "", "stdout is for data: {stderr}");
         assert!(!stderr.contains("panicked") && !stderr.contains("bug in stillflow"), "{stderr}");
-        let Some((what, hint)) = stderr.split_once("\n\nhint: ") else { panic!("no hint in\n{stderr}") };
-        assert!(what.starts_with("error: ") && hint.ends_with('\n') && hint.lines().count() == 1, "{stderr}");
+        let Some((what, hint)) = stderr.split_once("\n\nhint: ") else {
+            panic!("no hint in\n{stderr}")
+        };
+        assert!(
+            what.starts_with("error: ") && hint.ends_with('\n') && hint.lines().count() == 1,
+            "{stderr}"
+        );
         for line in what.lines().skip(1) {
-            let continues = ["  cause: ", "    ", "  |", "   |"].iter().any(|begin| line.starts_with(begin));
-            let quotes = line.split_once(" | ").is_some_and(|(number, _)| number.parse::<usize>().is_ok());
+            let continues =
+                ["  cause: ", "    ", "  |", "   |"].iter().any(|begin| line.starts_with(begin));
+            let quotes =
+                line.split_once(" | ").is_some_and(|(number, _)| number.parse::<usize>().is_ok());
             assert!(continues || quotes, "{line:?} in\n{stderr}");
         }
     }
@@ -190,7 +197,9 @@ impl Said {
 /// Whether a text is `pattern`, in which `<…>` stands for anything.
 fn fits(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split("<…>");
-    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
+    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
+        return false;
+    };
     let parts: Vec<&str> = parts.collect();
     let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
     for part in middle {

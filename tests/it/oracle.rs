@@ -44,53 +44,24 @@ impl Oracle {
         let recipe = Recipe::resolve(&run.to_string_lossy(), &[]).unwrap();
         let shards = |kind: &str| Shards::open(&run.join("tokens").join(kind), None).unwrap();
         let (train, held_out) = (shards("train"), shards("held-out").read_all().unwrap());
-        assert!(
-            train.entries().len() > 1,
-            "the small run has more than one shard"
-        );
+        assert!(train.entries().len() > 1, "the small run has more than one shard");
         let header = train.header().unwrap().clone();
         let (bos, eos) = (header.bos_id, header.eos_id);
         let pack = |samples: Vec<Sample>, shuffle| {
             let seq_tokens = usize::try_from(recipe.tokens.seq_tokens).unwrap();
-            Sequences::new(
-                samples,
-                Packing {
-                    seq_tokens,
-                    bos,
-                    eos,
-                    shuffle,
-                    seed: recipe.seed,
-                },
-            )
-            .unwrap()
+            Sequences::new(samples, Packing { seq_tokens, bos, eos, shuffle, seed: recipe.seed })
+                .unwrap()
         };
-        let text = Text {
-            entropy: None,
-            bytes_per_token: bytes_per_token(&held_out, bos, eos),
-        };
+        let text = Text { entropy: None, bytes_per_token: bytes_per_token(&held_out, bos, eos) };
         let held_out = Arc::new(pack(held_out, false));
         let held_out = HeldOut::new(held_out, recipe.evaluate.sequences, recipe.evaluate.batch);
         let train = pack(train.read_all().unwrap(), recipe.tokens.shuffle);
         let special = [("bos_token_id", bos), ("eos_token_id", eos)];
-        (
-            Self {
-                run,
-                train,
-                held_out,
-                text,
-                recipe,
-            },
-            header.vocab_size as usize,
-            special,
-        )
+        (Self { run, train, held_out, text, recipe }, header.vocab_size as usize, special)
     }
 
     fn batch(&self, sequences: std::ops::Range<u64>) -> Batch {
-        Batch::new(
-            &sequences
-                .map(|index| self.train.get(index).tokens)
-                .collect::<Vec<_>>(),
-        )
+        Batch::new(&sequences.map(|index| self.train.get(index).tokens).collect::<Vec<_>>())
     }
 
     /// One training stage.
@@ -130,11 +101,7 @@ impl Oracle {
                 evaluations.push((done, over(trainer.student(), teacher, &self.held_out)));
             }
         }
-        Trained {
-            model: trainer.student().clone(),
-            steps,
-            evaluations,
-        }
+        Trained { model: trainer.student().clone(), steps, evaluations }
     }
 
     /// Compares the loop of a stage with the rows and the model that the run left.
@@ -148,11 +115,7 @@ impl Oracle {
     ) {
         let found = self.rows(stage, "steps");
         let steps = trained.steps.len() as u64;
-        assert_eq!(
-            counts(&found, "step"),
-            (0..steps).collect::<Vec<_>>(),
-            "{stage}"
-        );
+        assert_eq!(counts(&found, "step"), (0..steps).collect::<Vec<_>>(), "{stage}");
         let of = |f: &dyn Fn(&StepReport) -> f64| trained.steps.iter().map(f).collect::<Vec<_>>();
         let loss = |report: &StepReport| {
             let tokens = report.sums.tokens as f64;
@@ -160,21 +123,9 @@ impl Oracle {
                 + cross_entropy * (report.sums.cross_entropy / tokens)
         };
         assert_bits(stage, &numbers(&found, "loss"), &of(&loss));
-        assert_bits(
-            stage,
-            &numbers(&found, "gradient_norm"),
-            &of(&|report| report.gradient_norm),
-        );
-        assert_bits(
-            stage,
-            &numbers(&found, "learning_rate"),
-            &of(&|report| report.learning_rate),
-        );
-        let tokens: Vec<u64> = trained
-            .steps
-            .iter()
-            .map(|report| report.sums.tokens)
-            .collect();
+        assert_bits(stage, &numbers(&found, "gradient_norm"), &of(&|report| report.gradient_norm));
+        assert_bits(stage, &numbers(&found, "learning_rate"), &of(&|report| report.learning_rate));
+        let tokens: Vec<u64> = trained.steps.iter().map(|report| report.sums.tokens).collect();
         assert_eq!(counts(&found, "tokens"), tokens, "{stage}");
 
         let found = self.rows(stage, "evaluations");
@@ -187,30 +138,15 @@ impl Oracle {
                 .map(|(_, sums)| f(sums) / sums.tokens as f64)
                 .collect::<Vec<_>>()
         };
-        assert_bits(
-            stage,
-            &numbers(&found, "cross_entropy"),
-            &mean(|sums| sums.cross_entropy),
-        );
+        assert_bits(stage, &numbers(&found, "cross_entropy"), &mean(|sums| sums.cross_entropy));
         if kl > 0.0 {
-            assert_bits(
-                stage,
-                &numbers(&found, "forward_kl"),
-                &mean(|sums| sums.forward_kl),
-            );
-            assert_bits(
-                stage,
-                &numbers(&found, "agreement"),
-                &mean(|sums| sums.agreed as f64),
-            );
+            assert_bits(stage, &numbers(&found, "forward_kl"), &mean(|sums| sums.forward_kl));
+            assert_bits(stage, &numbers(&found, "agreement"), &mean(|sums| sums.agreed as f64));
         }
 
         let directory = ModelDirectory::open(&self.run.join("models").join(model)).unwrap();
         let exported = load(&directory, &Device::flex(), DType::F32).unwrap();
-        let (found, expected) = (
-            exported.parameters.named(),
-            trained.model.parameters.named(),
-        );
+        let (found, expected) = (exported.parameters.named(), trained.model.parameters.named());
         assert_eq!(found.len(), expected.len());
         for ((name, found), (expected_name, expected)) in found.into_iter().zip(expected) {
             assert_eq!(name, expected_name);
@@ -225,25 +161,14 @@ impl Oracle {
     /// All published rows of a stage, in order.
     fn rows(&self, stage: &str, kind: &str) -> Vec<Table> {
         let dir = self.run.join("metrics").join(stage);
-        let mut names: Vec<PathBuf> = fs::read_dir(dir)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .collect();
+        let mut names: Vec<PathBuf> =
+            fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
         names.retain(|path| {
-            path.file_name()
-                .unwrap()
-                .to_string_lossy()
-                .starts_with(&format!("{kind}-"))
+            path.file_name().unwrap().to_string_lossy().starts_with(&format!("{kind}-"))
         });
         names.sort();
-        assert!(
-            names.len() > 2,
-            "the small run publishes several files a stage"
-        );
-        names
-            .iter()
-            .map(|path| Table::read(path).unwrap())
-            .collect()
+        assert!(names.len() > 2, "the small run publishes several files a stage");
+        names.iter().map(|path| Table::read(path).unwrap()).collect()
     }
 }
 
@@ -271,17 +196,8 @@ fn counts(tables: &[Table], name: &str) -> Vec<u64> {
 }
 
 fn assert_bits(what: &str, found: &[f64], expected: &[f64]) {
-    let bits = |values: &[f64]| {
-        values
-            .iter()
-            .map(|value| value.to_bits())
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(
-        bits(found),
-        bits(expected),
-        "{what}: {found:?}, expected {expected:?}"
-    );
+    let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(found), bits(expected), "{what}: {found:?}, expected {expected:?}");
 }
 
 fn read(path: &Path) -> String {
@@ -297,9 +213,7 @@ fn a_run_ends_with_the_bytes_of_a_plain_loop() {
 
     let mut config = recipe.teacher_shape(vocab_size).unwrap();
     for (key, id) in special {
-        config
-            .other
-            .extend(id.map(|id| (key.to_owned(), id.into())));
+        config.other.extend(id.map(|id| (key.to_owned(), id.into())));
     }
     let random = initialise(&config, recipe.seed, &device);
     let pretrain = recipe.pretrain.as_ref().unwrap().train();
@@ -312,37 +226,23 @@ fn a_run_ends_with_the_bytes_of_a_plain_loop() {
     let mut first = 0;
     while first < prune.calibration_sequences {
         let last = (first + prune.calibration_batch).min(prune.calibration_sequences);
-        importance.add(&Importance::of(
-            &teacher,
-            &oracle.batch(first..last).inputs(&device),
-        ));
+        importance.add(&Importance::of(&teacher, &oracle.batch(first..last).inputs(&device)));
         first = last;
     }
     let shape = recipe.student_config(&config).unwrap();
-    let layers: Vec<usize> = (0..config.num_hidden_layers)
-        .filter(|layer| !prune.drop_layers.contains(layer))
-        .collect();
+    let layers: Vec<usize> =
+        (0..config.num_hidden_layers).filter(|layer| !prune.drop_layers.contains(layer)).collect();
     let plan = PrunePlan::choose(&config, &shape, &layers, &importance).unwrap();
-    assert_eq!(
-        read(&oracle.run.join("plan.toml")),
-        toml::to_string(&plan).unwrap()
-    );
+    assert_eq!(read(&oracle.run.join("plan.toml")), toml::to_string(&plan).unwrap());
     let hidden = Table::read(&oracle.run.join("scores/hidden_size.parquet")).unwrap();
-    assert_bits(
-        "scores",
-        &numbers(&[hidden], "score"),
-        &importance.hidden_scores(),
-    );
+    assert_bits("scores", &numbers(&[hidden], "score"), &importance.hidden_scores());
     let pruned = cut(&teacher, &plan).unwrap();
 
     let distil = recipe.distil.as_ref().unwrap();
     let losses = &recipe.losses;
     let (temperature, weight) = (losses.forward_kl.temperature, losses.cross_entropy.weight);
-    let objective = Objective {
-        forward_kl: losses.forward_kl.weight,
-        temperature,
-        cross_entropy: weight,
-    };
+    let objective =
+        Objective { forward_kl: losses.forward_kl.weight, temperature, cross_entropy: weight };
     let student = oracle.train(pruned.clone(), distil, objective, Some(&teacher));
     let kl = losses.forward_kl.weight * temperature * temperature;
     oracle.assert_trained("distil", "student", &student, kl, weight);
@@ -364,19 +264,10 @@ fn a_run_ends_with_the_bytes_of_a_plain_loop() {
         models: models
             .map(|(name, model)| {
                 let sums = over(model, Some(&teacher), &oracle.held_out);
-                ModelReport::of(
-                    name,
-                    model.config.num_parameters(),
-                    &sums,
-                    true,
-                    oracle.text,
-                )
+                ModelReport::of(name, model.config.num_parameters(), &sums, true, oracle.text)
             })
             .into(),
     };
     let expected = serde_json::to_string_pretty(&report).unwrap();
-    assert_eq!(
-        read(&oracle.run.join("eval/held-out.json")).trim_end(),
-        expected
-    );
+    assert_eq!(read(&oracle.run.join("eval/held-out.json")).trim_end(), expected);
 }

@@ -12,7 +12,13 @@ use stillflow::prune::{LayerPlan, PrunePlan, cut};
 use stillflow::weights::{ModelDirectory, StoredType, load, save};
 
 const MODELS: &[&str] = &[
-    "odd-head-dim", "gqa-8-2", "tied-f16", "llama3-rope", "attention-bias", "mistral-nemo", "sharded",
+    "odd-head-dim",
+    "gqa-8-2",
+    "tied-f16",
+    "llama3-rope",
+    "attention-bias",
+    "mistral-nemo",
+    "sharded",
 ];
 
 fn golden() -> PathBuf {

@@ -57,11 +57,8 @@ fn finish(small: &Small, dir: &Path, more: &[&str], what: &str) -> Ended {
 fn n_steps_and_m_more_are_n_plus_m_steps_whoever_counts_the_workers() {
     let small = Small::shared();
     for (before, after) in [("1", "3"), ("3", "1")] {
-        let (dir, step) = stopped_in_distil(
-            &small,
-            &format!("workers-{before}-{after}"),
-            &["-w", before],
-        );
+        let (dir, step) =
+            stopped_in_distil(&small, &format!("workers-{before}-{after}"), &["-w", before]);
         let newest = checkpoints(&dir, "distil").pop().unwrap().0;
         assert_eq!(newest, step, "it is sealed where it stopped");
         // The rows of an unfinished stretch are not published; those before it are.
@@ -88,10 +85,7 @@ fn a_run_may_stop_at_every_few_steps() {
         // At the next checkpoint of whatever stage trains.
         let stage = match stops.last() {
             Some((stage, _)) if stage == "distil" || stage == "control" => "control",
-            _ if checkpoints(&dir, "pretrain")
-                .last()
-                .is_some_and(|(step, _)| *step >= 12) =>
-            {
+            _ if checkpoints(&dir, "pretrain").last().is_some_and(|(step, _)| *step >= 12) => {
                 "distil"
             }
             _ => "pretrain",
@@ -146,19 +140,10 @@ type Damage = fn(&Path);
 /// A run that a crash ended just after the third checkpoint of distil.
 fn crashed(small: &Small, name: &str) -> PathBuf {
     let dir = small.path(name);
-    let ended = small
-        .start(&dir, &[], &[("STILLFLOW_ABORT", THIRD_OF_DISTIL)])
-        .wait();
+    let ended = small.start(&dir, &[], &[("STILLFLOW_ABORT", THIRD_OF_DISTIL)]).wait();
     assert!(ended.status.code().is_none(), "{}", ended.stderr);
-    let steps: Vec<u64> = checkpoints(&dir, "distil")
-        .into_iter()
-        .map(|(step, _)| step)
-        .collect();
-    assert_eq!(
-        steps,
-        [1, 2, 3].map(|n| n * CHECKPOINT_EVERY),
-        "the first is not collected yet"
-    );
+    let steps: Vec<u64> = checkpoints(&dir, "distil").into_iter().map(|(step, _)| step).collect();
+    assert_eq!(steps, [1, 2, 3].map(|n| n * CHECKPOINT_EVERY), "the first is not collected yet");
     dir
 }
 
@@ -167,21 +152,11 @@ fn a_damaged_or_lost_checkpoint_costs_the_steps_since_the_one_before() {
     let small = Small::shared();
     let dir = crashed(&small, "crashed");
     let damages: [(&str, Damage); 5] = [
-        ("a flipped byte of the weights", |newest| {
-            flip(&newest.join("trainer.safetensors"))
-        }),
-        ("a flipped byte of the rows", |newest| {
-            flip(&newest.join("steps.parquet"))
-        }),
-        ("a flipped byte of the manifest", |newest| {
-            flip(&newest.join("manifest.json"))
-        }),
-        ("an empty manifest", |newest| {
-            fs::write(newest.join("manifest.json"), "").unwrap()
-        }),
-        ("lost rows", |newest| {
-            fs::remove_file(newest.join("evaluations.parquet")).unwrap()
-        }),
+        ("a flipped byte of the weights", |newest| flip(&newest.join("trainer.safetensors"))),
+        ("a flipped byte of the rows", |newest| flip(&newest.join("steps.parquet"))),
+        ("a flipped byte of the manifest", |newest| flip(&newest.join("manifest.json"))),
+        ("an empty manifest", |newest| fs::write(newest.join("manifest.json"), "").unwrap()),
+        ("lost rows", |newest| fs::remove_file(newest.join("evaluations.parquet")).unwrap()),
     ];
     for (what, damage) in damages {
         let damaged = small.path("damaged");
@@ -195,12 +170,7 @@ fn a_damaged_or_lost_checkpoint_costs_the_steps_since_the_one_before() {
     }
     let (_, newest) = checkpoints(&dir, "distil").pop().unwrap();
     fs::remove_dir_all(newest).unwrap();
-    finish(
-        &small,
-        &dir,
-        &[],
-        "a lost directory of the newest checkpoint",
-    );
+    finish(&small, &dir, &[], "a lost directory of the newest checkpoint");
 }
 
 #[test]
@@ -217,20 +187,15 @@ fn a_stage_of_which_no_checkpoint_is_left_begins_anew() {
 #[test]
 fn a_damaged_seal_is_as_good_as_none() {
     let small = Small::shared();
-    for stage in [
-        "prepare", "pretrain", "observe", "prune", "distil", "control", "evaluate", "export",
-    ] {
+    for stage in
+        ["prepare", "pretrain", "observe", "prune", "distil", "control", "evaluate", "export"]
+    {
         let dir = small.path("unsealed");
         copy_dir(&small.reference(), &dir);
         let seal = dir.join("stages").join(format!("{stage}.json"));
         let whole = fs::read(&seal).unwrap();
         flip(&seal);
-        finish(
-            &small,
-            &dir,
-            &[],
-            &format!("a flipped byte of the seal of {stage}"),
-        );
+        finish(&small, &dir, &[], &format!("a flipped byte of the seal of {stage}"));
         assert_eq!(fs::read(&seal).unwrap(), whole, "{stage} is sealed again");
         fs::remove_dir_all(&dir).unwrap();
     }
@@ -241,9 +206,7 @@ fn a_sealed_stage_whose_last_checkpoint_is_damaged_is_not_taken_for_an_earlier_o
     let small = Small::shared();
     // After the third of distil come 2 more, 5 of control, and the first of evaluate.
     let dir = small.path("sealed");
-    let ended = small
-        .start(&dir, &[], &[("STILLFLOW_ABORT", "committed:21")])
-        .wait();
+    let ended = small.start(&dir, &[], &[("STILLFLOW_ABORT", "committed:21")]).wait();
     assert!(ended.status.code().is_none(), "{}", ended.stderr);
     assert!(
         dir.join("stages/control.json").is_file() && !dir.join("stages/evaluate.json").exists()
@@ -252,11 +215,7 @@ fn a_sealed_stage_whose_last_checkpoint_is_damaged_is_not_taken_for_an_earlier_o
         let damaged = small.path("sealed-damaged");
         copy_dir(&dir, &damaged);
         let (_, newest) = checkpoints(&damaged, stage).pop().unwrap();
-        let part = if stage == "observe" {
-            "importance.parquet"
-        } else {
-            "trainer.safetensors"
-        };
+        let part = if stage == "observe" { "importance.parquet" } else { "trainer.safetensors" };
         flip(&newest.join(part));
         let ended = finish(
             &small,
@@ -281,11 +240,7 @@ fn a_plan_that_was_changed_is_chosen_anew() {
     let other = (0..64).find(|neuron| !neurons.contains(neuron)).unwrap();
     neurons[0] = other;
     neurons.sort_unstable();
-    for damage in [
-        Some(toml::to_string(&changed).unwrap()),
-        Some("schema = 1".to_owned()),
-        None,
-    ] {
+    for damage in [Some(toml::to_string(&changed).unwrap()), Some("schema = 1".to_owned()), None] {
         let damaged = small.path("replanned");
         copy_dir(&dir, &damaged);
         match &damage {

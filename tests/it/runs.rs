@@ -88,9 +88,7 @@ impl Small {
     /// Shared by the tests that run side by side.
     pub(super) fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Small>> = Mutex::new(Weak::new());
-        let mut shared = SHARED
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
             let small = Arc::new(Self::new());
             *shared = Arc::downgrade(&small);
@@ -105,28 +103,17 @@ impl Small {
         let grammar = Grammar::new(1);
         for i in 0..FILES {
             // Stories that the recipe does not generate.
-            fs::write(
-                text.join(format!("{i:03}.txt")),
-                grammar.story(1_000_000 + i).text,
-            )
-            .unwrap();
+            fs::write(text.join(format!("{i:03}.txt")), grammar.story(1_000_000 + i).text).unwrap();
         }
         let tokenizer = dir.path().join("tokenizer");
         fs::create_dir(&tokenizer).unwrap();
         fs::write(tokenizer.join("tokenizer.json"), grammar.tokenizer_json()).unwrap();
-        fs::write(
-            tokenizer.join("tokenizer_config.json"),
-            grammar.tokenizer_config_json(),
-        )
-        .unwrap();
+        fs::write(tokenizer.join("tokenizer_config.json"), grammar.tokenizer_config_json())
+            .unwrap();
         let recipe = RECIPE.replace("FILES", &text.join("*.txt").to_string_lossy());
         let recipe = recipe.replace("TOKENIZER", &tokenizer.to_string_lossy());
         fs::write(dir.path().join("small.toml"), recipe).unwrap();
-        let mut small = Self {
-            dir,
-            took: Duration::ZERO,
-            table: String::new(),
-        };
+        let mut small = Self { dir, took: Duration::ZERO, table: String::new() };
         let begun = Instant::now();
         let ended = small.run(&small.reference(), &[]);
         ended.assert_code(0);
@@ -181,11 +168,7 @@ impl Small {
             .stderr(stderr.reopen().unwrap())
             .spawn()
             .unwrap();
-        Running {
-            child,
-            stdout,
-            stderr,
-        }
+        Running { child, stdout, stderr }
     }
 
     /// Asserts that the run in `dir` ended as the untouched one did.
@@ -194,10 +177,7 @@ impl Small {
             let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("failed-trial");
             drop(fs::remove_dir_all(&kept));
             drop(fs::rename(dir, &kept));
-            panic!(
-                "{difference}\nafter {what}\nthe run is kept in `{}`",
-                kept.display()
-            );
+            panic!("{difference}\nafter {what}\nthe run is kept in `{}`", kept.display());
         }
     }
 }
@@ -244,10 +224,7 @@ impl Running {
         if !self.is_over() {
             let pid = self.child.id().to_string();
             // A child that was not waited for keeps its pid, so it reaches no one else.
-            let sent = Command::new("sh")
-                .args(["-c", "kill -INT \"$0\"", &pid])
-                .status()
-                .unwrap();
+            let sent = Command::new("sh").args(["-c", "kill -INT \"$0\"", &pid]).status().unwrap();
             assert!(sent.success());
         }
     }
@@ -265,11 +242,7 @@ impl Running {
         };
         let (stdout, stderr) = (read(&self.stdout), read(&self.stderr));
         assert!(!hangs, "the process hangs; it said:\n{stderr}");
-        Ended {
-            status,
-            stdout,
-            stderr,
-        }
+        Ended { status, stdout, stderr }
     }
 }
 
@@ -299,11 +272,7 @@ impl Ended {
     /// Asserts that stderr holds `text`.
     #[track_caller]
     pub(super) fn assert_says(&self, text: &str) {
-        assert!(
-            self.stderr.contains(text),
-            "expected `{text}` in:\n{}",
-            self.stderr
-        );
+        assert!(self.stderr.contains(text), "expected `{text}` in:\n{}", self.stderr);
     }
 
     /// The stage and the step that it says it stopped at.
@@ -329,15 +298,9 @@ pub(super) fn difference(expected: &Path, found: &Path) -> Option<String> {
         match (read(expected), read(found)) {
             (Some(expected), Some(found)) if expected == found => {}
             (Some(expected), Some(found)) => {
-                let at = expected
-                    .iter()
-                    .zip(&found)
-                    .take_while(|(a, b)| a == b)
-                    .count();
+                let at = expected.iter().zip(&found).take_while(|(a, b)| a == b).count();
                 let lengths = (expected.len(), found.len());
-                return Some(format!(
-                    "`{name}` differs at byte {at}; lengths {lengths:?}"
-                ));
+                return Some(format!("`{name}` differs at byte {at}; lengths {lengths:?}"));
             }
             (Some(_), None) => return Some(format!("`{name}` is missing")),
             (None, _) => return Some(format!("`{name}` should not be there")),
@@ -415,10 +378,7 @@ fn a_difference_names_the_file_and_temporary_files_are_none() {
     let expected = "`models/student/config.json` differs at byte 1; lengths (2, 3)";
     assert_eq!(difference(&a, &b).as_deref(), Some(expected));
     fs::remove_file(b.join("models/student/config.json")).unwrap();
-    assert_eq!(
-        difference(&a, &b).as_deref(),
-        Some("`models/student/config.json` is missing")
-    );
+    assert_eq!(difference(&a, &b).as_deref(), Some("`models/student/config.json` is missing"));
     assert_eq!(
         difference(&b, &a).as_deref(),
         Some("`models/student/config.json` should not be there")

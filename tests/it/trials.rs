@@ -42,9 +42,7 @@ fn turns(point: &str) -> u64 {
 }
 
 fn number(name: &str) -> Option<u64> {
-    std::env::var(name)
-        .ok()
-        .map(|text| text.parse().expect("a number"))
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
 /// One trial: a run directory, what was done to it, and what is done next.
@@ -60,13 +58,7 @@ impl Trial {
     fn new(small: &Arc<Small>, seed: u64, index: u64) -> Self {
         let dir = small.path(&format!("trial-{index}"));
         let (random, small) = (stream(seed, "kill trials", 0, index), Arc::clone(small));
-        Self {
-            small,
-            dir,
-            random,
-            log: vec![],
-            done: BTreeMap::new(),
-        }
+        Self { small, dir, random, log: vec![], done: BTreeMap::new() }
     }
 
     fn below(&mut self, n: u64) -> u64 {
@@ -107,9 +99,7 @@ impl Trial {
     /// Aborts at `point`, for the n-th time with n up to `turns`; whether the run has ended instead.
     fn abort(&mut self, point: &str, turns: u64) -> bool {
         let n = 1 + self.below(turns);
-        let ended = self
-            .start(&[("STILLFLOW_ABORT", &format!("{point}:{n}"))])
-            .wait();
+        let ended = self.start(&[("STILLFLOW_ABORT", &format!("{point}:{n}"))]).wait();
         self.ended(&ended, format!("abort at {point}"));
         if !ended.status.success() {
             ended.assert_signal(SIGABRT);
@@ -143,11 +133,7 @@ impl Trial {
             running.interrupt();
         }
         let ended = running.wait();
-        let what = if twice.is_some() {
-            "second interrupt"
-        } else {
-            "interrupt"
-        };
+        let what = if twice.is_some() { "second interrupt" } else { "interrupt" };
         self.ended(&ended, what.to_owned());
         if ended.status.signal() == Some(SIGINT) {
             // It came before anyone listened, and then nothing has been said about it.
@@ -165,15 +151,9 @@ impl Trial {
     /// Takes the disk away at a random operation; whether the run has ended before.
     fn disk(&mut self) -> bool {
         // As many of the first ten as of the last thousand.
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "at most 1200"
-        )]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 1200")]
         let k = OPERATIONS.powf(uniform(&mut self.random)) as u64;
-        let ended = self
-            .start(&[("STILLFLOW_FAIL_WRITE", &k.to_string())])
-            .wait();
+        let ended = self.start(&[("STILLFLOW_FAIL_WRITE", &k.to_string())]).wait();
         self.ended(&ended, "full disk".to_owned());
         if !ended.status.success() {
             ended.assert_code(1);
@@ -254,9 +234,8 @@ fn a_run_that_is_stopped_anywhere_any_number_of_times_ends_with_the_same_bytes()
         trials.iter().sum::<u64>(),
         begun.elapsed()
     );
-    for (what, count) in ["of aborts", "of kills", "of interrupts", "of full disks"]
-        .iter()
-        .zip(trials)
+    for (what, count) in
+        ["of aborts", "of kills", "of interrupts", "of full disks"].iter().zip(trials)
     {
         println!("{count:>6} {what}");
     }
@@ -269,9 +248,7 @@ fn a_run_that_is_stopped_anywhere_any_number_of_times_ends_with_the_same_bytes()
 
 /// A kind of trial, or a point, that has had no turn yet.
 fn missing(done: &BTreeMap<String, u64>) -> Option<String> {
-    let kinds = ["kill", "interrupt", "full disk"]
-        .map(str::to_owned)
-        .into_iter();
+    let kinds = ["kill", "interrupt", "full disk"].map(str::to_owned).into_iter();
     let mut all = kinds.chain(POINTS.iter().map(|point| format!("abort at {point}")));
     all.find(|what| !done.contains_key(what))
 }

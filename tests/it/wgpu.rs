@@ -58,7 +58,10 @@ fn values(weight: Weight) -> Vec<f32> {
 
 fn on(device: &Device, decoder: &Decoder) -> Decoder {
     let mut copy = |_: &str, w: Weight| {
-        let w = w.apply(|t| give(take(t.clone()), t.dims(), device), |t| give(take(t.clone()), t.dims(), device));
+        let w = w.apply(
+            |t| give(take(t.clone()), t.dims(), device),
+            |t| give(take(t.clone()), t.dims(), device),
+        );
         Ok::<_, Infallible>(w)
     };
     let Ok(parameters) = decoder.parameters.clone().map(&mut copy);
@@ -179,7 +182,11 @@ fn logits_and_cached_decoding_on_an_adapter_are_the_cpus() {
             hidden.reshape([rows, len, gpu.config.hidden_size])
         });
         let hidden = Tensor::cat(parts.to_vec(), 1).reshape([rows * seq, gpu.config.hidden_size]);
-        within(&format!("{name}: cached"), off(&take(hidden.matmul(gpu.head())), &expected), TOLERANCE);
+        within(
+            &format!("{name}: cached"),
+            off(&take(hidden.matmul(gpu.head())), &expected),
+            TOLERANCE,
+        );
     }
 }
 
@@ -194,13 +201,18 @@ fn losses_gradients_and_importance_on_an_adapter_are_the_cpus() {
         let (gpu, batch) = (on(&device, &cpu), batch(4, &cpu.config));
         let host_teacher = teacher(&cpu.config);
         let device_teacher = on(&device, &host_teacher);
-        let run = |decoder: &Decoder, teacher: &Decoder, with: bool, o: &Objective, r: Recompute| {
+        let run = |decoder: &Decoder,
+                   teacher: &Decoder,
+                   with: bool,
+                   o: &Objective,
+                   r: Recompute| {
             let device = decoder.device();
             let (ids, labels) = (batch.inputs(&device), batch.labels(&device));
             let teacher = with.then(|| states(teacher, &ids));
             let scale = 1.0 / batch.num_tokens() as f64;
             let forward = decoder.loss(&ids, &labels, teacher.as_ref(), o);
-            let (sums, gradients) = decoder.loss_and_gradients(&ids, &labels, teacher.as_ref(), o, scale, r);
+            let (sums, gradients) =
+                decoder.loss_and_gradients(&ids, &labels, teacher.as_ref(), o, scale, r);
             assert_eq!(forward.agreed, sums.agreed);
             within("forward alone", (forward.cross_entropy / sums.cross_entropy - 1.0).abs(), 1e-6);
             (sums, gradients)
@@ -225,8 +237,13 @@ fn losses_gradients_and_importance_on_an_adapter_are_the_cpus() {
             ("heads", &found.heads, &expected.heads),
             ("neurons", &found.neurons, &expected.neurons),
         ] {
-            let flat = |rows: &[Vec<f64>]| rows.iter().flatten().map(|x| *x as f32).collect::<Vec<f32>>();
-            within(&format!("{name}: importance at {site}"), off(&flat(found), &flat(expected)), TOLERANCE);
+            let flat =
+                |rows: &[Vec<f64>]| rows.iter().flatten().map(|x| *x as f32).collect::<Vec<f32>>();
+            within(
+                &format!("{name}: importance at {site}"),
+                off(&flat(found), &flat(expected)),
+                TOLERANCE,
+            );
         }
     }
 }
@@ -306,7 +323,10 @@ fn two_whole_steps_on_an_adapter_are_the_cpus_and_twice_the_same_bits() {
         assert_eq!(found.0, again.0, "{name}: a report is the same twice");
         assert!(found.2 == again.2, "{name}: the weights and moments are the same bits twice");
         for (found, expected) in found.0.iter().zip(&expected.0) {
-            assert!(expected.gradient_norm > settings().clip_norm, "the clip is active: {expected:?}");
+            assert!(
+                expected.gradient_norm > settings().clip_norm,
+                "the clip is active: {expected:?}"
+            );
             sums_agree(name, &found.sums, &expected.sums);
             let norm = (found.gradient_norm / expected.gradient_norm - 1.0).abs();
             within(&format!("{name}: gradient norm"), norm, TOLERANCE);
@@ -318,12 +338,17 @@ fn two_whole_steps_on_an_adapter_are_the_cpus_and_twice_the_same_bits() {
             *worst = if off <= *worst { *worst } else { off };
         };
         let weights = found.parameters.named().into_iter().zip(expected.parameters.named());
-        for (((_, a), (_, b)), (m, n)) in weights.zip(found_moments.into_iter().zip(expected_moments)) {
+        for (((_, a), (_, b)), (m, n)) in
+            weights.zip(found_moments.into_iter().zip(expected_moments))
+        {
             note("first", off(&values(m.0), &values(n.0)));
             note("second", off(&values(m.1), &values(n.1)));
             // Of the weights what counts is how far they moved: in learning rates.
             let gaps = values(a).into_iter().zip(values(b)).map(|(a, b)| f64::from((a - b).abs()));
-            note("weight", gaps.fold(0.0, |w, d| if d <= w { w } else { d }) / settings().learning_rate.peak);
+            note(
+                "weight",
+                gaps.fold(0.0, |w, d| if d <= w { w } else { d }) / settings().learning_rate.peak,
+            );
         }
         within(&format!("{name}: first moments"), worst["first"], TOLERANCE);
         within(&format!("{name}: second moments"), worst["second"], TOLERANCE);
@@ -340,7 +365,8 @@ fn a_weight_that_is_not_a_number_is_noticed_and_changes_nothing() {
         let mut norm = take(student.parameters.norm);
         norm[5] = poison;
         student.parameters.norm = give(norm, dims, &device);
-        let before: Vec<_> = student.parameters.named().into_iter().map(|(_, w)| values(w)).collect();
+        let before: Vec<_> =
+            student.parameters.named().into_iter().map(|(_, w)| values(w)).collect();
         let mut trainer = Trainer::new(student, DType::F32, settings());
         trainer.accumulate(&batch(9, &trainer.student().config), None);
         let error = trainer.update(0).unwrap_err();
@@ -362,7 +388,9 @@ fn quickstart(device: &str, dir: &Path) -> serde_json::Value {
         distil.evaluate_every=3 distil.global_batch_size=4 distil.micro_batch_size=2 evaluate.sequences=4 \
         evaluate.batch=4";
     let mut command = Command::new(env!("CARGO_BIN_EXE_stillflow"));
-    command.args(["run", "quickstart", "--quiet", "--format", "json", "--device", device, "--dir"]).arg(dir);
+    command
+        .args(["run", "quickstart", "--quiet", "--format", "json", "--device", device, "--dir"])
+        .arg(dir);
     sets.split_whitespace().for_each(|set| {
         command.args(["--set", set]);
     });
@@ -407,7 +435,8 @@ fn a_run_on_an_adapter_ends_with_the_cpus_losses_and_twice_with_the_same_bytes()
         let worst = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         within(&format!("losses of {stage}, in nats"), worst, 1e-5);
     }
-    let models = |report: &serde_json::Value| report["report"]["models"].as_array().unwrap().clone();
+    let models =
+        |report: &serde_json::Value| report["report"]["models"].as_array().unwrap().clone();
     assert_eq!(models(&found).len(), 4);
     for (found, expected) in models(&found).iter().zip(&models(&expected)) {
         assert_eq!(found["model"], expected["model"]);

@@ -55,11 +55,19 @@ fn what_is_wrong_in_a_recipe_has_its_line_and_what_was_meant() {
             EVERY_KEY,
         ),
         ("[distil]\nsteps = 0\n", "`distil.steps`: expected 1 or more, found 0", EVERY_KEY),
-        ("seed = = 1\n", "`my.toml`, line 1, column 8: <…>\n  |\n1 | seed = = 1\n  |        ^", EVERY_KEY),
+        (
+            "seed = = 1\n",
+            "`my.toml`, line 1, column 8: <…>\n  |\n1 | seed = = 1\n  |        ^",
+            EVERY_KEY,
+        ),
     ] {
         place.write("my.toml", text);
         for verb in ["run --dir run", "check", "plan", "new"] {
-            refused_before_it_began(&place, &format!("{verb} my.toml"), &format!("error: {what}\n\nhint: {hint}\n"));
+            refused_before_it_began(
+                &place,
+                &format!("{verb} my.toml"),
+                &format!("error: {what}\n\nhint: {hint}\n"),
+            );
         }
     }
 }
@@ -97,10 +105,18 @@ fn an_override_that_does_not_fit_is_refused() {
     for (set, what, hint) in [
         ("distil.stps=4", "unknown key `stps`", "did you mean `steps`?"),
         ("distil", "expected `key=value`", "for instance `--set distil.steps=100`"),
-        ("distil.steps=many", "expected a whole number, 0 or more, found string \"many\"", EVERY_KEY),
+        (
+            "distil.steps=many",
+            "expected a whole number, 0 or more, found string \"many\"",
+            EVERY_KEY,
+        ),
     ] {
         let expected = format!("error: `--set {set}`: {what}\n\nhint: {hint}\n");
-        refused_before_it_began(&place, &format!("run quickstart --dir run --set {set}"), &expected);
+        refused_before_it_began(
+            &place,
+            &format!("run quickstart --dir run --set {set}"),
+            &expected,
+        );
     }
     refused_before_it_began(
         &place,
@@ -129,7 +145,10 @@ fn usage_is_exit_code_2_and_touches_nothing() {
         ("shwo runs/first", "a similar subcommand exists: 'show'"),
         ("run quickstart --stes 5", "unexpected argument '--stes'"),
         ("run quickstart -w 0", "0 is not in 1..=65535"),
-        ("run quickstart --device tpu", "device `tpu`: expected `auto`, `cuda[:n]`, `wgpu[:n]` or `cpu`"),
+        (
+            "run quickstart --device tpu",
+            "device `tpu`: expected `auto`, `cuda[:n]`, `wgpu[:n]` or `cpu`",
+        ),
         ("run quickstart --format yaml", "possible values: text, json"),
         ("export a b --dtype int8", "possible values: f32, bf16, f16"),
         ("export a b --max-shard-bytes lots", "`lots` is not a number of bytes"),
@@ -148,12 +167,21 @@ fn usage_is_exit_code_2_and_touches_nothing() {
 #[test]
 fn a_device_that_is_not_here_is_named_with_what_was_found() {
     let place = Place::with_teacher();
-    for line in [format!("run {QUICK} --dir run"), "generate teacher --prompt w3 --device cpu".to_owned()] {
+    for line in
+        [format!("run {QUICK} --dir run"), "generate teacher --prompt w3 --device cpu".to_owned()]
+    {
         let said = place.stillflow(&line.replace("--device cpu", "--device cuda:77"));
         // A C library says on stderr what it misses, before.
         let from = said.stderr.find("error: device").expect("an error");
-        let (what, hint) = said.stderr[from..].split_once(": ").and_then(|(_, rest)| rest.split_once("\n\n")).unwrap();
-        assert!(what.starts_with("device `cuda:77` is not here: ") && what.ends_with("CUDA devices found"), "{what}");
+        let (what, hint) = said.stderr[from..]
+            .split_once(": ")
+            .and_then(|(_, rest)| rest.split_once("\n\n"))
+            .unwrap();
+        assert!(
+            what.starts_with("device `cuda:77` is not here: ")
+                && what.ends_with("CUDA devices found"),
+            "{what}"
+        );
         assert_eq!(hint, "hint: `stillflow doctor` says which devices are here\n");
         assert_eq!(said.code, Some(1));
         assert!(!place.at("run").exists());
@@ -169,7 +197,9 @@ fn a_model_directory_that_is_not_whole_is_refused_before_anything_is_done() {
         damage(&place);
         refused_before_it_began(&place, &format!("run {FROM_TEACHER}"), expected);
         // The other verbs that read a model say the same.
-        place.stillflow(&format!("check {}", FROM_TEACHER.replace("--device cpu -q --dir run", ""))).refused(expected);
+        place
+            .stillflow(&format!("check {}", FROM_TEACHER.replace("--device cpu -q --dir run", "")))
+            .refused(expected);
     };
     wrong(
         &|place| fs::rename(place.at("teacher"), place.at("elsewhere")).unwrap(),
@@ -177,7 +207,9 @@ fn a_model_directory_that_is_not_whole_is_refused_before_anything_is_done() {
     );
     wrong(
         &|place| fs::remove_file(place.at("teacher/config.json")).unwrap(),
-        &format!("error: model directory `teacher` has no `config.json`\n\n{A_MODEL}; `ls teacher`\n"),
+        &format!(
+            "error: model directory `teacher` has no `config.json`\n\n{A_MODEL}; `ls teacher`\n"
+        ),
     );
     wrong(
         &|place| fs::remove_file(place.at("teacher/model-00002-of-00002.safetensors")).unwrap(),
@@ -187,12 +219,17 @@ fn a_model_directory_that_is_not_whole_is_refused_before_anything_is_done() {
     );
     wrong(
         &|place| place.write("teacher/config.json", "{\"model_type\": "),
-        &format!("error: `teacher/config.json` is not a JSON object\n  cause: EOF while parsing <…>\n\n{A_MODEL}\n"),
+        &format!(
+            "error: `teacher/config.json` is not a JSON object\n  cause: EOF while parsing <…>\n\n{A_MODEL}\n"
+        ),
     );
     wrong(
         &|place| {
             let config = String::from_utf8(place.read("teacher/config.json")).unwrap();
-            place.write("teacher/config.json", config.replace("\"model_type\": \"llama\"", "\"model_type\": \"gemma2\""));
+            place.write(
+                "teacher/config.json",
+                config.replace("\"model_type\": \"llama\"", "\"model_type\": \"gemma2\""),
+            );
         },
         "error: `teacher/config.json` does not describe a model that stillflow runs\n  \
          cause: `model_type`: expected `llama` or `mistral`, found `\"gemma2\"`\n\n\
@@ -220,16 +257,22 @@ fn weights_that_are_cut_short_are_told_from_other_kinds_of_files() {
     let shard = "teacher/model-00001-of-00002.safetensors";
     let again = "hint: copy or download it again (`git lfs pull`, where it was cloned): the model is not whole without \
                  `model-00001-of-00002.safetensors`\n";
-    let ended = |found: u64| format!("error: `{shard}` ended early: expected <…> bytes, found {found}\n\n{again}");
-    let other = format!("error: `{shard}` is not a whole safetensors file\n  cause: <…>\n\n{again}");
+    let ended = |found: u64| {
+        format!("error: `{shard}` ended early: expected <…> bytes, found {found}\n\n{again}")
+    };
+    let other =
+        format!("error: `{shard}` is not a whole safetensors file\n  cause: <…>\n\n{again}");
     let place = Place::with_teacher();
     let whole = place.read(shard);
     for length in [40_000, 56_663, 100, 8] {
         place.write(shard, &whole[..length]);
         refused_before_it_began(&place, &format!("run {FROM_TEACHER}"), &ended(length as u64));
     }
-    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 56664\n".to_vec();
-    for bytes in [vec![], whole[..5].to_vec(), pointer, [&whole[..], b"more"].concat(), vec![0xff; 1000]] {
+    let pointer =
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 56664\n".to_vec();
+    for bytes in
+        [vec![], whole[..5].to_vec(), pointer, [&whole[..], b"more"].concat(), vec![0xff; 1000]]
+    {
         place.write(shard, bytes);
         refused_before_it_began(&place, &format!("run {FROM_TEACHER}"), &other);
     }
@@ -239,7 +282,8 @@ fn weights_that_are_cut_short_are_told_from_other_kinds_of_files() {
 fn weights_of_another_model_than_the_configuration_are_refused() {
     let place = Place::with_teacher();
     let config = String::from_utf8(place.read("teacher/config.json")).unwrap();
-    place.write("teacher/config.json", config.replace("\"hidden_size\": 32", "\"hidden_size\": 40"));
+    place
+        .write("teacher/config.json", config.replace("\"hidden_size\": 32", "\"hidden_size\": 40"));
     let expected = "error: tensor `model.embed_tokens.weight` in `<…>teacher/model-00001-of-00002.safetensors`: \
                     expected shape [96, 40], found [96, 32]\n\n\
                     hint: `config.json` and the weights are of two models: fetch both from one place\n";
@@ -247,15 +291,17 @@ fn weights_of_another_model_than_the_configuration_are_refused() {
     place.stillflow("generate teacher --prompt w3 --device cpu").refused(expected);
     place.stillflow("export teacher exported").refused(expected);
     assert!(!place.at("exported").exists());
-    place.write("teacher/config.json", config.replace("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3"));
+    place.write(
+        "teacher/config.json",
+        config.replace("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3"),
+    );
     place.stillflow("generate teacher --prompt w3 --device cpu").refused(
         "error: tensor `model.layers.2.input_layernorm.weight` is missing from `teacher`\n\n\
          hint: `config.json` and the weights are of two models: fetch both from one place\n",
     );
 }
 
-const A_TEXT: &str =
-    "hint: a text is a .txt, .md, .jsonl or .parquet file, a folder of them or a glob such as 'corpus/*.jsonl'\n";
+const A_TEXT: &str = "hint: a text is a .txt, .md, .jsonl or .parquet file, a folder of them or a glob such as 'corpus/*.jsonl'\n";
 
 #[test]
 fn a_text_that_is_not_there_or_empty_is_refused_before_anything_is_done() {
@@ -312,7 +358,9 @@ fn a_text_that_cannot_be_read_is_located_and_the_run_goes_on_when_it_can() {
     ] {
         place.write(name, bytes);
         let line = format!("run {FROM_TEACHER} --set data.corpus.path={name}");
-        place.stillflow(&line).refused(&format!("error: stage `prepare` failed in `feed` at step 0, shard 0\n  {expected}"));
+        place.stillflow(&line).refused(&format!(
+            "error: stage `prepare` failed in `feed` at step 0, shard 0\n  {expected}"
+        ));
         // Nothing was sealed, so the same command does it all once the text is whole.
         place.write("text.txt", &good);
         if name == "text.txt" {
@@ -401,7 +449,11 @@ fn a_parquet_file_on_which_its_reader_panics_is_refused_like_another() {
     let said = place.stillflow("eval teacher --device cpu --data text.parquet");
     assert_eq!(said.code, Some(1), "{}", said.stderr);
     let again = "hint: copy or download it again (`git lfs pull`, where it was cloned)\n";
-    assert!(said.stderr.ends_with(again) && !said.stderr.contains("bug in stillflow"), "{}", said.stderr);
+    assert!(
+        said.stderr.ends_with(again) && !said.stderr.contains("bug in stillflow"),
+        "{}",
+        said.stderr
+    );
     assert!(said.stderr.starts_with("error: "), "{}", said.stderr);
 }
 
@@ -409,27 +461,37 @@ fn a_parquet_file_on_which_its_reader_panics_is_refused_like_another() {
 fn too_little_text_says_how_much_there_is_and_how_much_is_needed() {
     let place = Place::with_teacher();
     place.write("short.txt", (3..60).map(|n| format!("w{n}")).collect::<Vec<_>>().join("\n\n"));
-    let run = |more: &str| place.stillflow(&format!("run {FROM_TEACHER} {more}").replace("--dir run", "--dir short"));
+    let run = |more: &str| {
+        place.stillflow(&format!("run {FROM_TEACHER} {more}").replace("--dir run", "--dir short"))
+    };
     let again = |expected: &str, more: &str| {
         run(more).refused(expected);
         fs::remove_dir_all(place.at("short")).unwrap();
     };
     let shorter = "hint: `--set tokens.seq_tokens=…` makes sequences shorter, in another `--dir`; or give more text\n";
     again(
-        &format!("error: the training text is too short\n  cause: the samples have <…> tokens, one sequence needs 31\n\n{shorter}"),
+        &format!(
+            "error: the training text is too short\n  cause: the samples have <…> tokens, one sequence needs 31\n\n{shorter}"
+        ),
         "--set data.corpus.path=short.txt --set tokens.seq_tokens=30 --set tokens.held_out=0.99",
     );
     again(
-        &format!("error: the held-out text is too short\n  cause: the samples have <…> tokens, one sequence needs 21\n\n{shorter}"),
+        &format!(
+            "error: the held-out text is too short\n  cause: the samples have <…> tokens, one sequence needs 21\n\n{shorter}"
+        ),
         "--set data.corpus.path=short.txt --set tokens.seq_tokens=20 --set tokens.held_out=0.1",
     );
     let tenth = "hint: `--set tokens.held_out=0.1` holds out a tenth, in another `--dir`\n";
     again(
-        &format!("error: no document is held out: 100 documents, of which a share of 0.001 is held out\n\n{tenth}"),
+        &format!(
+            "error: no document is held out: 100 documents, of which a share of 0.001 is held out\n\n{tenth}"
+        ),
         "--set tokens.held_out=0.001",
     );
     again(
-        &format!("error: no document is left to train on: 100 documents, of which a share of 0.99999 is held out\n\n{tenth}"),
+        &format!(
+            "error: no document is left to train on: 100 documents, of which a share of 0.99999 is held out\n\n{tenth}"
+        ),
         "--set tokens.held_out=0.99999",
     );
     place.stillflow("eval teacher --device cpu --data short.txt --seq-tokens 5000").refused(
@@ -453,13 +515,24 @@ fn damaged_shards_are_named_nothing_else_is_lost_and_the_hint_makes_them_again()
     for (bytes, expected) in [
         (
             Some(flipped),
-            format!("error: row group 0 of shard `{shard}` is damaged: its hash is <…>, expected <…>\n\n{hint}"),
+            format!(
+                "error: row group 0 of shard `{shard}` is damaged: its hash is <…>, expected <…>\n\n{hint}"
+            ),
         ),
         (
             Some(whole[..whole.len() - 1].to_vec()),
-            format!("error: shard `{shard}` has {} bytes, expected {}\n\n{hint}", whole.len() - 1, whole.len()),
+            format!(
+                "error: shard `{shard}` has {} bytes, expected {}\n\n{hint}",
+                whole.len() - 1,
+                whole.len()
+            ),
         ),
-        (None, format!("error: could not find `{shard}`\n  cause: No such file or directory (os error 2)\n\n{hint}")),
+        (
+            None,
+            format!(
+                "error: could not find `{shard}`\n  cause: No such file or directory (os error 2)\n\n{hint}"
+            ),
+        ),
     ] {
         match bytes {
             Some(bytes) => place.write(shard, bytes),
@@ -500,7 +573,11 @@ fn a_run_directory_of_another_recipe_is_refused_with_what_differs() {
         ));
         place.assert_unharmed("run", &before);
     }
-    assert_eq!(place.stillflow("run run --device cpu -q").done(), table, "the run is as good as before");
+    assert_eq!(
+        place.stillflow("run run --device cpu -q").done(),
+        table,
+        "the run is as good as before"
+    );
 }
 
 #[test]
@@ -551,7 +628,10 @@ fn a_run_directory_in_use_is_refused_and_its_run_ends_unharmed() {
     first.done();
     let alone = Place::with_teacher();
     alone.stillflow(&line).done();
-    assert_eq!(place.read("run/models/student/model.safetensors"), alone.read("run/models/student/model.safetensors"));
+    assert_eq!(
+        place.read("run/models/student/model.safetensors"),
+        alone.read("run/models/student/model.safetensors")
+    );
 }
 
 #[test]
@@ -581,7 +661,10 @@ fn a_teacher_that_changed_since_the_run_began_is_refused_until_it_is_put_back() 
     let line = format!("run {FROM_TEACHER}");
     place.with(&line, &[("STILLFLOW_FAIL_WRITE", "120")]).is_explained();
     let before = place.files("run");
-    let (shard, put_back) = ("teacher/model-00002-of-00002.safetensors", "hint: put it back, or start anew with another `--dir`\n");
+    let (shard, put_back) = (
+        "teacher/model-00002-of-00002.safetensors",
+        "hint: put it back, or start anew with another `--dir`\n",
+    );
     let whole = place.read(shard);
     let mut changed = whole.clone();
     *changed.last_mut().unwrap() ^= 1;
@@ -612,11 +695,15 @@ fn a_path_that_is_no_run_and_no_model_is_named_by_every_verb() {
         place.stillflow(&format!("show {path}")).refused(&no_run);
         place.stillflow(&format!("clean {path}")).refused(&no_run);
         let no_model = match path {
-            "folder" => format!("error: model directory `folder` has no `config.json`\n\n{A_MODEL}; `ls folder`\n"),
+            "folder" => format!(
+                "error: model directory `folder` has no `config.json`\n\n{A_MODEL}; `ls folder`\n"
+            ),
             path => format!("error: model directory `{path}` does not exist\n\n{A_MODEL}\n"),
         };
         place.stillflow(&format!("eval {path} --device cpu --data text.txt")).refused(&no_model);
-        place.stillflow(&format!("eval teacher --teacher {path} --device cpu --data text.txt")).refused(&no_model);
+        place
+            .stillflow(&format!("eval teacher --teacher {path} --device cpu --data text.txt"))
+            .refused(&no_model);
         place.stillflow(&format!("generate {path} --device cpu --prompt w3")).refused(&no_model);
         place.stillflow(&format!("export {path} exported")).refused(&no_model);
     }
@@ -632,7 +719,11 @@ fn a_run_without_a_student_yet_says_so() {
     let place = Place::with_teacher();
     place.with(&format!("run {FROM_TEACHER}"), &[("STILLFLOW_FAIL_WRITE", "100")]).is_explained();
     let expected = "error: the run in `run` has no student yet\n\nhint: `stillflow show run` says how far the run is\n";
-    for line in ["eval run --device cpu --data text.txt", "generate run --device cpu --prompt w3", "export run exported"] {
+    for line in [
+        "eval run --device cpu --data text.txt",
+        "generate run --device cpu --prompt w3",
+        "export run exported",
+    ] {
         place.stillflow(line).refused(expected);
     }
     assert!(!place.at("exported").exists());
