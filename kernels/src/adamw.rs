@@ -6,7 +6,7 @@
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use crate::host::{fits, give, take};
+use crate::host::{fits, give, take, wide};
 
 const BLOCK: usize = 1 << 14;
 
@@ -70,12 +70,17 @@ impl AdamW {
             .zip(v.par_chunks_mut(BLOCK))
             .zip(g.par_chunks(BLOCK))
             .for_each(|(((w, m), v), g)| {
-                for (((w, m), v), g) in w.iter_mut().zip(m).zip(v).zip(g) {
-                    let g = g * scale;
-                    *m = beta1 * *m + fresh1 * g;
-                    *v = beta2 * *v + fresh2 * g * g;
-                    *w = *w * keep - rate * *m / (v.sqrt() * root + epsilon);
-                }
+                wide(
+                    #[inline(always)]
+                    || {
+                        for (((w, m), v), g) in w.iter_mut().zip(m).zip(v).zip(g) {
+                            let g = g * scale;
+                            *m = beta1 * *m + fresh1 * g;
+                            *v = beta2 * *v + fresh2 * g * g;
+                            *w = *w * keep - rate * *m / (v.sqrt() * root + epsilon);
+                        }
+                    },
+                );
             });
         let tensor = |x| give(x, dims, &device);
         Moments { weight: tensor(w), first: tensor(m), second: tensor(v) }

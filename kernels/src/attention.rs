@@ -7,7 +7,7 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{Bool, Tensor};
 use rayon::prelude::*;
 
-use crate::host::{exp, fits, give, sum, take};
+use crate::host::{exp, fits, give, max, sum, sum2, take, wide};
 
 /// The output of attention, and the probabilities, which the backward pass needs.
 ///
@@ -72,10 +72,15 @@ fn causal_softmax(scores: Tensor<4>, seq: usize, keys: usize, scale: f64) -> Ten
     let scale = scale as f32;
     p.par_chunks_mut(keys).enumerate().for_each(|(i, row)| {
         let (seen, hidden) = row.split_at_mut(past + i % rows % seq + 1);
-        let max = seen.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        seen.iter_mut().for_each(|s| *s = exp((*s - max) * scale));
-        let inverse = 1.0 / sum(seen.iter().copied());
-        seen.iter_mut().for_each(|s| *s *= inverse);
+        wide(
+            #[inline(always)]
+            || {
+                let max = max(seen);
+                seen.iter_mut().for_each(|s| *s = exp((*s - max) * scale));
+                let inverse = 1.0 / sum(seen, |s| s);
+                seen.iter_mut().for_each(|s| *s *= inverse);
+            },
+        );
         hidden.fill(0.0);
     });
     give(p, dims, &device)
@@ -93,8 +98,13 @@ fn softmax_backward(p: Tensor<4>, dp: Tensor<4>, scale: f64) -> Tensor<4> {
     let (p, mut ds) = (take(p), take(dp));
     let scale = scale as f32;
     ds.par_chunks_mut(keys).zip(p.par_chunks(keys)).for_each(|(ds, p)| {
-        let dot = sum(ds.iter().zip(p).map(|(d, p)| d * p));
-        ds.iter_mut().zip(p).for_each(|(d, p)| *d = scale * p * (*d - dot));
+        wide(
+            #[inline(always)]
+            || {
+                let dot = sum2(ds, p, |d, p| d * p);
+                ds.iter_mut().zip(p).for_each(|(d, p)| *d = scale * p * (*d - dot));
+            },
+        );
     });
     give(ds, dims, &device)
 }

@@ -47,7 +47,7 @@ pub fn give<const D: usize>(values: Vec<f32>, dims: [usize; D], device: &Device)
 ///
 /// Cody and Waite's reduction `x = n ln 2 + r`, a polynomial in `r`, and `2^n` by its bits; below
 /// -87 the result is zero.
-#[inline]
+#[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5 · 2^23: adding it rounds to an integer
     let clamped = x.clamp(-87.0, 88.0);
@@ -66,14 +66,59 @@ pub(crate) fn exp(x: f32) -> f32 {
     if x < -87.0 { 0.0 } else { value * scale }
 }
 
-/// Sums in eight lanes: independent additions, which the processor overlaps, in a fixed order.
-#[inline]
-pub(crate) fn sum(values: impl ExactSizeIterator<Item = f32>) -> f32 {
-    let mut lanes = [0.0f32; 8];
-    for (i, value) in values.enumerate() {
-        lanes[i % 8] += value;
+/// Runs `f`, compiled for the widest vectors that this processor has.
+///
+/// `f`, and what it calls, must be `#[inline(always)]`: what is not inlined here is compiled for any processor.
+///
+/// Nothing is fused and no sum changes its order, so the results are the same bits on every processor.
+#[inline(always)]
+pub(crate) fn wide<R>(f: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(f)
+}
+
+/// Partial sums, which a processor takes side by side, in an order of their own.
+pub(crate) const LANES: usize = 16;
+
+/// `Σ f(x)`.
+#[inline(always)]
+pub(crate) fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for x in chunks {
+        for (lane, x) in lanes.iter_mut().zip(x) {
+            *lane += f(*x);
+        }
     }
+    lanes.iter_mut().zip(rest).for_each(|(lane, x)| *lane += f(*x));
     lanes.iter().sum()
+}
+
+/// `Σ f(x, y)`.
+#[inline(always)]
+pub(crate) fn sum2(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    let ((xs, x_rest), (ys, y_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
+    for (x, y) in xs.iter().zip(ys) {
+        for ((lane, x), y) in lanes.iter_mut().zip(x).zip(y) {
+            *lane += f(*x, *y);
+        }
+    }
+    lanes.iter_mut().zip(x_rest).zip(y_rest).for_each(|((lane, x), y)| *lane += f(*x, *y));
+    lanes.iter().sum()
+}
+
+/// The largest; not-a-numbers are passed over.
+#[inline(always)]
+pub(crate) fn max(x: &[f32]) -> f32 {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for x in chunks {
+        for (lane, x) in lanes.iter_mut().zip(x) {
+            *lane = larger(*lane, *x);
+        }
+    }
+    lanes.into_iter().chain(rest.iter().copied()).fold(f32::NEG_INFINITY, larger)
 }
 
 #[cfg(test)]

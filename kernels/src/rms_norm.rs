@@ -5,7 +5,7 @@
 use burn::tensor::{DType, Tensor};
 use rayon::prelude::*;
 
-use crate::host::{fits, give, sum, take};
+use crate::host::{LANES, fits, give, sum, take, wide};
 
 /// Normalises each row; also returns `r`, which the backward pass needs.
 ///
@@ -28,17 +28,23 @@ pub fn rms_norm(x: Tensor<2>, gamma: &Tensor<1>, eps: f64) -> (Tensor<2>, Tensor
     let (mut y, mut r) = (vec![0.0f32; tokens * hidden], vec![0.0f32; tokens]);
     let rows = y.par_chunks_mut(hidden).zip(x.par_chunks(hidden)).zip(r.par_iter_mut());
     rows.for_each(|((y, x), r)| {
-        *r = inverse_rms(x, eps);
-        for ((y, x), gamma) in y.iter_mut().zip(x).zip(&gamma) {
-            *y = x * *r * gamma;
-        }
+        wide(
+            #[inline(always)]
+            || {
+                *r = inverse_rms(x, eps);
+                for ((y, x), gamma) in y.iter_mut().zip(x).zip(&gamma) {
+                    *y = x * *r * gamma;
+                }
+            },
+        );
     });
     (give(y, [tokens, hidden], &device), give(r, [tokens, 1], &device))
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a mean of f32 rounds to f32")]
+#[inline(always)]
 fn inverse_rms(x: &[f32], eps: f64) -> f32 {
-    let mean = f64::from(sum(x.iter().map(|x| x * x))) / x.len() as f64;
+    let mean = f64::from(sum(x, |x| x * x)) / x.len() as f64;
     (1.0 / (mean + eps).sqrt()) as f32
 }
 
@@ -78,13 +84,11 @@ pub fn rms_norm_backward(
         .map(|((dy, x), r)| {
             let mut dgamma = vec![0.0f32; hidden];
             for ((dy, x), &r) in dy.chunks_mut(hidden).zip(x.chunks(hidden)).zip(r) {
-                let dot = sum(dy.iter().zip(x).zip(&gamma).map(|((d, x), g)| d * x * g));
-                let pull = dot * r * r / hidden as f32;
-                for (((dy, x), gamma), dgamma) in dy.iter_mut().zip(x).zip(&gamma).zip(&mut dgamma)
-                {
-                    *dgamma += *dy * x * r;
-                    *dy = r * (*dy * gamma - x * pull);
-                }
+                let (gamma, dgamma) = (&gamma, &mut dgamma);
+                wide(
+                    #[inline(always)]
+                    || row_backward(dy, x, r, gamma, dgamma),
+                );
             }
             dgamma
         })
@@ -94,6 +98,23 @@ pub fn rms_norm_backward(
         dgamma.iter_mut().zip(partial).for_each(|(sum, part)| *sum += part);
     }
     (give(dy, [tokens, hidden], &device), give(dgamma, [hidden], &device))
+}
+
+/// One row of [`rms_norm_backward`]: `dx` in place of `dy`, and what the row adds to `dγ`.
+#[inline(always)]
+fn row_backward(dy: &mut [f32], x: &[f32], r: f32, gamma: &[f32], dgamma: &mut [f32]) {
+    let mut scaled = dy.iter().zip(gamma).map(|(d, g)| d * g);
+    let mut lanes = [0.0f32; LANES];
+    for x in x.chunks(LANES) {
+        for ((lane, x), scaled) in lanes.iter_mut().zip(x).zip(&mut scaled) {
+            *lane += x * scaled;
+        }
+    }
+    let pull = lanes.iter().sum::<f32>() * r * r / x.len() as f32;
+    for (((dy, x), gamma), dgamma) in dy.iter_mut().zip(x).zip(gamma).zip(dgamma) {
+        *dgamma += *dy * x * r;
+        *dy = r * (*dy * gamma - x * pull);
+    }
 }
 
 #[cfg(test)]

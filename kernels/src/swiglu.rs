@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::{sigmoid, silu};
 use rayon::prelude::*;
 
-use crate::host::{exp, fits, give, take};
+use crate::host::{exp, fits, give, take, wide};
 
 const BLOCK: usize = 1 << 14;
 
@@ -25,9 +25,14 @@ pub fn swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
     let mut m = vec![0.0f32; gate.len()];
     let blocks = m.par_chunks_mut(BLOCK).zip(gate.par_chunks(BLOCK)).zip(up.par_chunks(BLOCK));
     blocks.for_each(|((m, gate), up)| {
-        for ((m, gate), up) in m.iter_mut().zip(gate).zip(up) {
-            *m = gate / (1.0 + exp(-gate)) * up;
-        }
+        wide(
+            #[inline(always)]
+            || {
+                for ((m, gate), up) in m.iter_mut().zip(gate).zip(up) {
+                    *m = gate / (1.0 + exp(-gate)) * up;
+                }
+            },
+        );
     });
     give(m, dims, &device)
 }
@@ -51,12 +56,17 @@ pub fn swiglu_backward(gate: Tensor<2>, up: Tensor<2>, dm: Tensor<2>) -> (Tensor
     let (mut gate, mut up, dm) = (take(gate), take(up), take(dm));
     let blocks = gate.par_chunks_mut(BLOCK).zip(up.par_chunks_mut(BLOCK)).zip(dm.par_chunks(BLOCK));
     blocks.for_each(|((gate, up), dm)| {
-        for ((gate, up), dm) in gate.iter_mut().zip(up).zip(dm) {
-            let sigma = 1.0 / (1.0 + exp(-*gate));
-            let (z, u) = (*gate, *up);
-            *up = dm * z * sigma;
-            *gate = dm * u * sigma * (1.0 + z * (1.0 - sigma));
-        }
+        wide(
+            #[inline(always)]
+            || {
+                for ((gate, up), dm) in gate.iter_mut().zip(up).zip(dm) {
+                    let sigma = 1.0 / (1.0 + exp(-*gate));
+                    let (z, u) = (*gate, *up);
+                    *up = dm * z * sigma;
+                    *gate = dm * u * sigma * (1.0 + z * (1.0 - sigma));
+                }
+            },
+        );
     });
     (give(gate, dims, &device), give(up, dims, &device))
 }

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Int, Tensor};
 use rayon::prelude::*;
 
 use super::objective::{LossSums, Objective};
-use crate::host::{exp, fits, give, sum, take, take_ints};
+use crate::host::{LANES, exp, fits, give, max, sum, take, take_ints, wide};
 
 /// The sums of a chunk and, if `scale` is given, `scale · dL/dz`.
 ///
@@ -32,6 +32,7 @@ pub(super) fn losses(
 }
 
 /// What one token adds; `gradient` says what to leave in `z`.
+#[inline(always)]
 fn row(
     z: &mut [f32],
     t: Option<&mut [f32]>,
@@ -49,17 +50,19 @@ fn row(
         let (t_best, t_max) = argmax(t);
         let t_label = t[label];
         sums.agreed = u64::from(t_best == z_best);
-        let mut weighted = [0.0f32; 8];
-        let mut mass = [0.0f32; 8];
-        let mut plain = [0.0f32; 8];
-        for (i, (t, z)) in t.iter_mut().zip(z.iter()).enumerate() {
-            let gap = (*t - t_max) - (*z - z_max);
-            if !o.is_plain {
-                plain[i % 8] += exp(*t - t_max);
+        let mut weighted = [0.0f32; LANES];
+        let mut mass = [0.0f32; LANES];
+        let mut plain = [0.0f32; LANES];
+        for (t, z) in t.chunks_mut(LANES).zip(z.chunks(LANES)) {
+            for (i, (t, z)) in t.iter_mut().zip(z).enumerate() {
+                let gap = (*t - t_max) - (*z - z_max);
+                if !o.is_plain {
+                    plain[i] += exp(*t - t_max);
+                }
+                *t = exp((*t - t_max) * o.inverse_tau);
+                mass[i] += *t;
+                weighted[i] += *t * gap;
             }
-            *t = exp((*t - t_max) * o.inverse_tau);
-            mass[i % 8] += *t;
-            weighted[i % 8] += *t * gap;
         }
         let mass: f32 = mass.iter().sum();
         let weighted: f32 = weighted.iter().sum();
@@ -75,14 +78,14 @@ fn row(
         for z in z.iter_mut() {
             *z = exp(*z - z_max);
         }
-        q_mass = sum(z.iter().copied());
+        q_mass = sum(z, |z| z);
         q_mass_tau = q_mass;
     } else {
-        q_mass = sum(z.iter().map(|z| exp(*z - z_max)));
+        q_mass = sum(z, |z| exp(z - z_max));
         if o.is_plain {
             q_mass_tau = q_mass;
         } else if teacher.is_some() {
-            q_mass_tau = sum(z.iter().map(|z| exp((*z - z_max) * o.inverse_tau)));
+            q_mass_tau = sum(z, |z| exp((z - z_max) * o.inverse_tau));
         }
     }
     sums.cross_entropy = f64::from(q_mass).ln() - f64::from(label_logit - z_max);
@@ -134,8 +137,9 @@ impl Row {
 }
 
 /// The largest value and the first place it stands, as transformers' argmax has it.
+#[inline(always)]
 fn argmax(values: &[f32]) -> (usize, f32) {
-    let max = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let max = max(values);
     let place = values.iter().position(|v| v.to_bits() == max.to_bits() || *v >= max);
     (place.unwrap_or(0), max)
 }
@@ -160,9 +164,17 @@ fn host(
     let rows = sums.par_iter_mut().zip(z.par_chunks_mut(vocab)).zip(&labels);
     match &mut t {
         Some(t) => rows.zip(t.par_chunks_mut(vocab)).for_each(|(((sum, z), label), t)| {
-            *sum = row(z, Some(t), *label as usize, &o, scale);
+            *sum = wide(
+                #[inline(always)]
+                || row(z, Some(t), *label as usize, &o, scale),
+            );
         }),
-        None => rows.for_each(|((sum, z), label)| *sum = row(z, None, *label as usize, &o, scale)),
+        None => rows.for_each(|((sum, z), label)| {
+            *sum = wide(
+                #[inline(always)]
+                || row(z, None, *label as usize, &o, scale),
+            );
+        }),
     }
     let mut total = LossSums::default();
     sums.iter().for_each(|sum| total.add(sum));
