@@ -82,8 +82,7 @@ type Cell = fn(&ModelReport) -> Option<f64>;
 impl Report {
     /// The table; `tokens_per_second` is by model, as the clock of this machine had it.
     pub fn table(&self, tokens_per_second: &[Option<f64>]) -> String {
-        let has =
-            |f: Cell| self.models.iter().any(|model| f(model).is_some());
+        let has = |f: Cell| self.models.iter().any(|model| f(model).is_some());
         let mut head = vec!["model", "parameters", "cross-entropy", "perplexity"];
         let optional: [(&str, Cell, usize); 4] = [
             ("bits/byte", |m| m.bits_per_byte, 4),
