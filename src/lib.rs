@@ -21,6 +21,7 @@ pub mod prune;
 pub mod recipe;
 pub mod run;
 pub mod stages;
+pub mod units;
 pub mod weights;
 
 pub use error::Error;

@@ -3,9 +3,9 @@
 use clap::Args;
 
 use crate::error::Error;
-use crate::eval::report::grouped;
 use crate::recipe::Recipe;
 use crate::stages::inputs::inputs;
+use crate::units::thousands;
 
 /// Check a recipe and what it names, without doing any of it.
 #[derive(Debug, Args)]
@@ -26,15 +26,15 @@ impl Check {
         let recipe = Recipe::resolve(&self.recipe, &self.sets)?;
         let found = inputs(&recipe)?;
         if let Some(teacher) = &found.teacher {
-            super::print(&format!("teacher: {} parameters\n", grouped(teacher.num_parameters())));
+            super::print(&format!("teacher: {} parameters\n", thousands(teacher.num_parameters())));
             let student = recipe.student_config(teacher)?;
-            super::print(&format!("student: {} parameters\n", grouped(student.num_parameters())));
+            super::print(&format!("student: {} parameters\n", thousands(student.num_parameters())));
         }
         if let Some(vocab_size) = found.vocab_size {
-            super::print(&format!("tokenizer: {} ids\n", grouped(u64::from(vocab_size))));
+            super::print(&format!("tokenizer: {} ids\n", thousands(u64::from(vocab_size))));
         }
         for (name, files, bytes) in &found.sources {
-            super::print(&format!("data.{name}: {files} files, {} bytes\n", grouped(*bytes)));
+            super::print(&format!("data.{name}: {files} files, {} bytes\n", thousands(*bytes)));
         }
         let missing = recipe.missing();
         if missing.is_empty() {

@@ -7,8 +7,9 @@ use datasets::store::{RunLock, remove_dir_all, remove_file};
 
 use super::input::recipe_of;
 use crate::error::Error;
-use crate::eval::report::grouped;
+use crate::run::Seal;
 use crate::stages::steps_of;
+use crate::units::thousands;
 
 /// Remove what a run no longer needs: temporary files; once it is finished, checkpoints and generated text too.
 #[derive(Debug, Args)]
@@ -30,8 +31,7 @@ impl Clean {
         let _lock = RunLock::acquire(&self.run)?;
         let mut goes = Vec::new();
         temporaries(&self.run, &mut goes)?;
-        let is_sealed = |name: &str| self.run.join("stages").join(format!("{name}.json")).is_file();
-        if steps_of(&recipe).iter().all(|(name, _)| is_sealed(name)) {
+        if steps_of(&recipe).iter().all(|(name, _)| Seal::path(&self.run, name).is_file()) {
             goes.extend(
                 ["checkpoints", "corpus"]
                     .map(|name| self.run.join(name))
@@ -43,13 +43,13 @@ impl Clean {
         for path in &goes {
             let bytes = bytes_of(path)?;
             total += bytes;
-            super::print(&format!("{}  {} bytes\n", path.display(), grouped(bytes)));
+            super::print(&format!("{}  {} bytes\n", path.display(), thousands(bytes)));
             if !self.dry_run {
                 if path.is_dir() { remove_dir_all(path)? } else { remove_file(path)? }
             }
         }
         let done = if self.dry_run { "would be removed" } else { "removed" };
-        eprintln!("{} bytes {done}", grouped(total));
+        eprintln!("{} bytes {done}", thousands(total));
         Ok(())
     }
 }

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use datasets::pack::{Packing, Sequences};
-use datasets::shard::{Sample, SampleId};
 use datasets::text::Corpus;
 use datasets::tokenizer::Tokenizer;
 use kernels::device::{Choice, Chosen, DeviceError, choose, working_dtype};
@@ -16,7 +15,8 @@ use crate::eval::report::Text;
 use crate::model::Decoder;
 use crate::recipe::{Format, Recipe, Source, Split};
 use crate::stages::data::bytes_per_token;
-use crate::stages::prepare::spec;
+use crate::stages::inputs::check_vocabulary;
+use crate::stages::prepare::{sample, spec};
 use crate::weights::{ModelDirectory, load};
 
 /// Where numbers are made.
@@ -100,34 +100,17 @@ impl TextArgs {
         tokenizer: &Path,
         vocab_size: usize,
     ) -> Result<(HeldOut, Text), Error> {
-        let split = match self.split.as_str() {
-            "blank_line" => Split::BlankLine,
-            "line" => Split::Line,
-            "file" => Split::File,
-            delimiter => Split::Delimiter(delimiter.to_owned()),
-        };
+        let split = Split::from(self.split.clone());
         let source =
             Source { format: Format::Auto, split, field: self.field.clone(), ..Source::default() };
         let corpus = Corpus::open(&spec(self.data.clone(), &source))?;
-        let tokenizer_path = tokenizer.to_owned();
-        let tokenizer = Tokenizer::load(tokenizer)?;
-        if tokenizer.vocab_size() as usize > vocab_size {
-            let found = tokenizer.vocab_size();
-            return Err(Error::Vocabulary {
-                tokenizer: tokenizer_path,
-                expected: vocab_size,
-                found,
-            });
-        }
+        let tokenizer_path = tokenizer;
+        let tokenizer = Tokenizer::load(tokenizer_path)?;
+        check_vocabulary(tokenizer_path, tokenizer.vocab_size(), vocab_size)?;
         let mut samples = Vec::new();
         for chunk in 0..corpus.num_chunks() {
             for document in corpus.chunk(chunk)? {
-                samples.push(Sample {
-                    id: SampleId::of_text(&document.text),
-                    source: document.source,
-                    tokens: tokenizer.encode(&document.text)?,
-                    num_bytes: u32::try_from(document.text.len()).unwrap_or(u32::MAX),
-                });
+                samples.push(sample(&tokenizer, document)?);
             }
         }
         let (bos, eos) = (tokenizer.bos_id(), tokenizer.eos_id());

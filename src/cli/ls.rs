@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::Format;
 use crate::error::Error;
 use crate::recipe::Recipe;
+use crate::run::Seal;
 use crate::stages::steps_of;
 
 /// The built-in recipes, or the runs below a directory.
@@ -88,9 +89,7 @@ fn runs(dir: &Path) -> Result<Vec<Line>, Error> {
         let state = match Recipe::resolve(&file.to_string_lossy(), &[]) {
             Ok(recipe) => {
                 let stages = steps_of(&recipe);
-                let is_sealed =
-                    |name: &str| path.join("stages").join(format!("{name}.json")).is_file();
-                match stages.iter().find(|(name, _)| !is_sealed(name)) {
+                match stages.iter().find(|(name, _)| !Seal::path(&path, name).is_file()) {
                     Some((name, _)) => format!("in {name}  {}", recipe.description),
                     None => format!("finished  {}", recipe.description),
                 }

@@ -71,8 +71,7 @@ fn look(run: &Path) -> Result<Shown, Error> {
     let digest = digest_bytes(&text);
     let mut stages = Vec::new();
     for (name, steps) in steps_of(&recipe) {
-        let is_finished =
-            Seal::read(&run.join("stages").join(format!("{name}.json")), digest).is_some();
+        let is_finished = Seal::read(&Seal::path(run, name), digest).is_some();
         let dir = run.join("checkpoints").join(name);
         let newest = if dir.is_dir() && !is_finished {
             Checkpoints::open(&dir, digest)?.newest()?.checkpoint

@@ -3,6 +3,8 @@
 use kernels::loss::LossSums;
 use serde::{Deserialize, Serialize};
 
+use crate::units::thousands;
+
 /// What one model is worth. All of it is a function of the model and the text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelReport {
@@ -100,7 +102,7 @@ impl Report {
         for (i, model) in self.models.iter().enumerate() {
             let mut row = vec![
                 model.model.clone(),
-                grouped(model.num_parameters),
+                thousands(model.num_parameters),
                 format!("{:.4}", model.cross_entropy),
                 format!("{:.2}", model.perplexity),
             ];
@@ -117,7 +119,9 @@ impl Report {
                     clippy::cast_sign_loss,
                     reason = "a rate that is shown"
                 )]
-                row.push(rate.map_or_else(|| "–".to_owned(), |rate| grouped(rate.round() as u64)));
+                row.push(
+                    rate.map_or_else(|| "–".to_owned(), |rate| thousands(rate.round() as u64)),
+                );
             }
             rows.push(row);
         }
@@ -141,19 +145,6 @@ fn aligned(rows: &[Vec<String>]) -> String {
             text.push_str(&if i == 0 { format!("{cell}{pad}") } else { format!("  {pad}{cell}") });
         }
         text.push('\n');
-    }
-    text
-}
-
-/// Digits in groups of three.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
     }
     text
 }

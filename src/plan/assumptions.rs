@@ -55,6 +55,6 @@ impl Default for Assumptions {
 impl Assumptions {
     /// Seconds that so many FLOPs take.
     pub(super) fn seconds(&self, flops: f64) -> f64 {
-        flops / (self.tflops * 1e12) / super::units::float(self.num_devices.max(1))
+        flops / (self.tflops * 1e12) / crate::units::float(self.num_devices.max(1))
     }
 }

@@ -1,9 +1,9 @@
 //! Bytes on disk when the run is done, and at most while it runs.
 
 use super::Bytes;
-use super::units::thousands;
 use crate::model::config::ModelConfig;
 use crate::recipe::{ExportDtype, Pretrain, Recipe, Train};
+use crate::units::thousands;
 
 /// Ids up to this many fit in two bytes.
 const TWO_BYTES: usize = 1 << 16;
@@ -37,7 +37,7 @@ pub(super) fn of(recipe: &Recipe, teacher: &ModelConfig, student: &ModelConfig) 
             bytes: one.saturating_mul(kept.saturating_add(1)),
             formula: format!(
                 "{kept} kept and one being written, each {}: {CHECKPOINT_BYTES} bytes a parameter",
-                super::units::bytes(one)
+                crate::units::bytes(one)
             ),
         });
     };

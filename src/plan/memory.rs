@@ -74,9 +74,9 @@ pub(super) fn of(
             format!(
                 "{} × {} tokens, recompute = \"{}\"; {} with \"{}\"",
                 distil.micro_batch_size,
-                super::units::thousands(recipe.tokens.seq_tokens),
+                crate::units::thousands(recipe.tokens.seq_tokens),
                 distil.recompute.name(),
-                super::units::bytes(instead),
+                crate::units::bytes(instead),
                 other.name(),
             ),
         ),

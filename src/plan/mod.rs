@@ -10,7 +10,6 @@ mod memory;
 mod render;
 mod shape;
 mod stages;
-mod units;
 
 use serde::Serialize;
 
@@ -91,7 +90,7 @@ impl Plan {
             missing: recipe.missing(),
             assumptions: *device,
             shapes: shape::rows(teacher, &student),
-            ratio: units::float(after.total) / units::float(before.total),
+            ratio: crate::units::float(after.total) / crate::units::float(before.total),
             memory: memory::of(recipe, teacher, &student, device),
             disk: disk::of(recipe, teacher, &student),
             total_flops: stages.iter().map(|stage| stage.flops).sum(),

@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::units::{bytes, count, duration, float, flops, thousands};
 use super::{Bytes, Plan};
+use crate::units::{bytes, count, duration, float, flops, thousands};
 
 impl Display for Plan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::units::{float, thousands};
 use super::{Assumptions, Flops};
 use crate::recipe::{Recipe, Train};
+use crate::units::{float, thousands};
 
 /// One stage.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -61,8 +61,8 @@ fn a_distilled_token_is_three_student_passes_and_one_of_the_teacher() {
     assert_eq!(distil, Some(3 * student.total() + teacher.total()));
     // P2's recipe by the rule of thumb 6 N_s + 2 N_t, on the weights that are multiplied; attention adds to it.
     let products = 6.0 * (4.51e9 - 0.39e9) + 2.0 * (8.03e9 - 0.53e9);
-    let attention = units::float(3 * student.attention + teacher.attention);
-    near(units::float(distil.unwrap()), products + attention, 0.01);
+    let attention = crate::units::float(3 * student.attention + teacher.attention);
+    near(crate::units::float(distil.unwrap()), products + attention, 0.01);
     assert_eq!(student.train(Recompute::Block), 4 * student.layers + 3 * student.head);
 }
 
@@ -72,7 +72,11 @@ fn the_papers_run_has_its_tokens_and_its_cost() {
     assert_eq!(plan.distil_steps, Some(9_961));
     assert_eq!(plan.distil_tokens, Some(9_961 * 1152 * 8192));
     let distil = plan.stages.iter().find(|stage| stage.name == "distil").unwrap();
-    near(distil.flops, 9_961.0 * 1152.0 * 8192.0 * units::float(plan.flops.distil.unwrap()), 1e-12);
+    near(
+        distil.flops,
+        9_961.0 * 1152.0 * 8192.0 * crate::units::float(plan.flops.distil.unwrap()),
+        1e-12,
+    );
     near(distil.seconds, distil.flops / 4e14, 1e-12);
     assert!(plan.total_flops > distil.flops);
 }

@@ -66,13 +66,18 @@ impl Serialize for Split {
 
 impl<'de> Deserialize<'de> for Split {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Ok(match text.as_str() {
+        String::deserialize(deserializer).map(Self::from)
+    }
+}
+
+impl From<String> for Split {
+    fn from(text: String) -> Self {
+        match text.as_str() {
             "blank_line" => Self::BlankLine,
             "line" => Self::Line,
             "file" => Self::File,
             _ => Self::Delimiter(text),
-        })
+        }
     }
 }
 

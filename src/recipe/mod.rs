@@ -203,6 +203,12 @@ impl Recipe {
         toml::to_string(self).expect("a recipe is tables of numbers and strings")
     }
 
+    /// Where the tokenizer is: where the recipe says, else with the teacher; nowhere if the text brings its own.
+    #[must_use]
+    pub fn tokenizer(&self) -> Option<&str> {
+        self.tokens.tokenizer.as_deref().or(self.teacher.model.as_deref())
+    }
+
     /// The keys that must be set before the recipe can run; it can be planned without them.
     #[must_use]
     pub fn missing(&self) -> Vec<String> {

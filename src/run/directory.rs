@@ -82,7 +82,7 @@ impl RunDirectory {
 
     /// The seal of a stage, if it is finished.
     pub fn seal(&self, stage: &str) -> Option<Seal> {
-        Seal::read(&self.seal_path(stage), self.digest)
+        Seal::read(&Seal::path(&self.path, stage), self.digest)
     }
 
     /// Whether no stage is left that needs what the others made.
@@ -113,13 +113,9 @@ impl RunDirectory {
     /// [`Error::Store`] if the seal cannot be written.
     pub fn write_seal(&self, stage: &str, result: Value) -> Result<Seal, Error> {
         let seal = Seal { stage: stage.to_owned(), recipe: self.digest, result };
-        seal.write(&self.seal_path(stage))?;
+        seal.write(&Seal::path(&self.path, stage))?;
         self.events.push("finished", json!({"stage": stage}));
         Ok(seal)
-    }
-
-    fn seal_path(&self, stage: &str) -> PathBuf {
-        self.path.join("stages").join(format!("{stage}.json"))
     }
 
     /// The checkpoints of a stage, and the newest whole one. Those that are passed over are told of.
@@ -144,6 +140,20 @@ impl RunDirectory {
             self.events.push("passed over", fields);
         }
         Ok((checkpoints, found.checkpoint))
+    }
+
+    /// The newest whole checkpoint of a stage that must have left one.
+    ///
+    /// # Errors
+    /// [`Error::NoCheckpoint`] if it did not; otherwise as [`checkpoints`](Self::checkpoints).
+    pub fn newest_checkpoint(&self, stage: &str) -> Result<Checkpoint, Error> {
+        self.checkpoints(stage)?.1.ok_or_else(|| self.no_checkpoint(stage))
+    }
+
+    /// That a stage left no whole checkpoint.
+    pub fn no_checkpoint(&self, stage: &str) -> Error {
+        let path = self.path.join("checkpoints").join(stage);
+        Error::NoCheckpoint { stage: stage.to_owned(), path }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `stages/<stage>.json`: the stage is finished, and is never done again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use datasets::store::{Digest, sealed};
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,11 @@ pub struct Seal {
 }
 
 impl Seal {
+    /// Where the seal of a stage lies in a run directory.
+    pub fn path(run: &Path, stage: &str) -> PathBuf {
+        run.join("stages").join(format!("{stage}.json"))
+    }
+
     /// Makes the seal durable.
     ///
     /// # Errors

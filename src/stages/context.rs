@@ -7,7 +7,7 @@ use dataflows::{Failure, Halt, Stop};
 use kernels::{DType, Device};
 use serde_json::json;
 
-use crate::error::explain;
+use crate::error::{Error, explain};
 use crate::run::{Progress, RunDirectory};
 
 #[expect(clippy::exit, clippy::print_stderr, reason = "fail-stop: no part of a run goes on")]
@@ -59,6 +59,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// That the run was asked to stop, and did at `step` of the stage's `steps`.
+    pub fn stopped(&self, stage: &'static str, step: u64, steps: u64) -> Error {
+        Error::Stopped { path: self.run.path.clone(), stage, step, steps }
+    }
+
     /// What ends the process where a graph cannot go on: it is reported, noted, and nothing is sealed any more.
     pub fn halt(self: &Arc<Self>, stage: &'static str) -> Halt {
         let ctx = Arc::clone(self);

@@ -23,21 +23,10 @@ pub struct Data {
     pub held_out: HeldOut,
     /// What is known of the held-out text.
     pub text: Text,
-    /// The number of ids of the tokenizer.
-    pub vocab_size: usize,
-    /// The tokens that begin and end documents.
-    pub special: Special,
+    /// The tokenizer's ids, as the shards have them.
+    pub header: Header,
     /// The directory with the tokenizer's files.
     pub tokenizer: PathBuf,
-}
-
-/// The tokens that begin and end documents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Special {
-    /// Of the tokenizer.
-    pub bos_id: Option<u32>,
-    /// Of the tokenizer.
-    pub eos_id: Option<u32>,
 }
 
 impl Data {
@@ -67,8 +56,7 @@ impl Data {
         let num_around = u64::from(bos.is_some()) + u64::from(eos.is_some());
         let scored = recipe.evaluate.sequences.saturating_mul(recipe.tokens.seq_tokens);
         let generated = recipe.data.values().all(|source| source.generate.is_some());
-        let own_words = recipe.tokens.tokenizer.is_none() && recipe.teacher.model.is_none();
-        let entropy = (generated && own_words)
+        let entropy = (generated && recipe.tokenizer().is_none())
             .then(|| entropy_floor(&Grammar::new(recipe.seed), &held_out, num_around, scored))
             .flatten();
         let pack = |samples, shuffle, which| {
@@ -80,8 +68,7 @@ impl Data {
             train: pack(train, recipe.tokens.shuffle, "training")?,
             held_out: HeldOut::new(held_out, recipe.evaluate.sequences, recipe.evaluate.batch),
             text: Text { entropy, bytes_per_token },
-            vocab_size: header.vocab_size as usize,
-            special: Special { bos_id: header.bos_id, eos_id: header.eos_id },
+            header,
             tokenizer,
         })
     }

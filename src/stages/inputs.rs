@@ -1,6 +1,6 @@
 //! What a recipe names, looked at before anything is done or written.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use datasets::grammar::Grammar;
 use datasets::text::Corpus;
@@ -31,7 +31,7 @@ pub fn inputs(recipe: &Recipe) -> Result<Inputs, Error> {
     if let Some(model) = &recipe.teacher.model {
         ModelDirectory::open(Path::new(model))?;
     }
-    let path = recipe.tokens.tokenizer.as_ref().or(recipe.teacher.model.as_ref());
+    let path = recipe.tokenizer();
     let generated =
         !recipe.data.is_empty() && recipe.data.values().all(|source| source.generate.is_some());
     let vocab_size = match path {
@@ -50,14 +50,8 @@ pub fn inputs(recipe: &Recipe) -> Result<Inputs, Error> {
     } else {
         None
     };
-    if let (Some(path), Some(found), Some(teacher)) = (path, vocab_size, &teacher)
-        && found as usize > teacher.vocab_size
-    {
-        return Err(Error::Vocabulary {
-            tokenizer: PathBuf::from(path),
-            expected: teacher.vocab_size,
-            found,
-        });
+    if let (Some(path), Some(found), Some(teacher)) = (path, vocab_size, &teacher) {
+        check_vocabulary(Path::new(path), found, teacher.vocab_size)?;
     }
     let mut sources = Vec::new();
     for (name, source) in &recipe.data {
@@ -67,4 +61,15 @@ pub fn inputs(recipe: &Recipe) -> Result<Inputs, Error> {
         }
     }
     Ok(Inputs { teacher, vocab_size, sources })
+}
+
+/// Refuses a tokenizer of more ids than the model has embeddings.
+///
+/// # Errors
+/// [`Error::Vocabulary`] if there are more.
+pub fn check_vocabulary(tokenizer: &Path, found: u32, expected: usize) -> Result<(), Error> {
+    if found as usize > expected {
+        return Err(Error::Vocabulary { tokenizer: tokenizer.to_owned(), expected, found });
+    }
+    Ok(())
 }

@@ -34,7 +34,6 @@ use std::sync::Arc;
 pub use context::Context;
 
 use crate::error::Error;
-use crate::eval::Report;
 use data::Data;
 
 /// Runs what is left of the run, and gives what its models are worth.
@@ -53,12 +52,6 @@ pub fn run(ctx: &Arc<Context>) -> Result<evaluate::Evaluated, Error> {
     let evaluated = evaluate::evaluate(ctx, &data)?;
     export::export(ctx, &data)?;
     Ok(evaluated)
-}
-
-/// What the models of a finished run are worth, if it got so far.
-pub fn report(path: &std::path::Path) -> Option<Report> {
-    let text = std::fs::read(path.join(evaluate::REPORT)).ok()?;
-    serde_json::from_slice(&text).ok()
 }
 
 /// The stages that a recipe asks for, with their steps where the recipe alone says how many.

@@ -18,11 +18,11 @@ use crate::weights::{ModelDirectory, load};
 /// # Errors
 /// [`Error::Recipe`] if it cannot be read.
 pub fn teacher_config(ctx: &Context, data: &Data) -> Result<ModelConfig, Error> {
-    let mut config = ctx.run.recipe.teacher_shape(data.vocab_size)?;
+    let mut config = ctx.run.recipe.teacher_shape(data.header.vocab_size as usize)?;
     if ctx.run.recipe.pretrain.is_some() {
         // What transformers looks up when it generates.
         for (key, id) in
-            [("bos_token_id", data.special.bos_id), ("eos_token_id", data.special.eos_id)]
+            [("bos_token_id", data.header.bos_id), ("eos_token_id", data.header.eos_id)]
         {
             if let Some(id) = id {
                 config.other.insert(key.to_owned(), id.into());
@@ -83,12 +83,7 @@ pub fn pruned(ctx: &Context, teacher: &Decoder) -> Result<Decoder, Error> {
 /// # Errors
 /// [`Error::NoCheckpoint`] or [`Error::State`] if it is not whole.
 pub fn trained(ctx: &Context, stage: &str, config: &ModelConfig) -> Result<Decoder, Error> {
-    let (_, newest) = ctx.run.checkpoints(stage)?;
-    let path = newest.and_then(|checkpoint| checkpoint.part(STATE)).ok_or_else(|| {
-        Error::NoCheckpoint {
-            stage: stage.to_owned(),
-            path: ctx.run.path.join("checkpoints").join(stage),
-        }
-    })?;
+    let newest = ctx.run.newest_checkpoint(stage)?;
+    let path = newest.part(STATE).ok_or_else(|| ctx.run.no_checkpoint(stage))?;
     Ok(state::read(&path, config, &ctx.device)?.0)
 }

@@ -78,10 +78,7 @@ pub fn observe(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
 /// # Errors
 /// [`Error::NoCheckpoint`] if it left none.
 pub fn importance(ctx: &Context, teacher: &crate::model::ModelConfig) -> Result<Importance, Error> {
-    let (_, newest) = ctx.run.checkpoints(STAGE)?;
-    let path = ctx.run.path.join("checkpoints").join(STAGE);
-    let newest = newest.ok_or(Error::NoCheckpoint { stage: STAGE.to_owned(), path })?;
-    read(&newest.dir, teacher)
+    read(&ctx.run.newest_checkpoint(STAGE)?.dir, teacher)
 }
 
 fn read(dir: &Path, config: &crate::model::ModelConfig) -> Result<Importance, Error> {

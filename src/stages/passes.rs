@@ -51,13 +51,9 @@ where
     let (checkpoints, newest) = ctx.run.checkpoints(stage)?;
     let checkpoints = Arc::new(checkpoints);
     let resume = newest.as_ref().map_or(0, |checkpoint| checkpoint.step);
-    let stopped = |step| {
-        let path = ctx.run.path.clone();
-        Err(Error::Stopped { path, stage, step, steps })
-    };
     if resume < steps {
         if stop.requested() {
-            return stopped(resume);
+            return Err(ctx.stopped(stage, resume, steps));
         }
         if resume > 0 {
             ctx.run.events.push("goes on", json!({"stage": stage, "step": resume}));
@@ -75,10 +71,9 @@ where
             Shape { workers: ctx.workers, shards, window: WINDOW, uncommitted: every.max(1), span };
         match pass(&shape, Pass { feed, work, fold, commit }, stop, ctx.halt(stage))? {
             Outcome::Finished => {}
-            Outcome::Stopped { step } => return stopped(step.0),
+            Outcome::Stopped { step } => return Err(ctx.stopped(stage, step.0, steps)),
         }
     }
-    let path = || ctx.run.path.join("checkpoints").join(stage);
     let found = checkpoints.newest()?.checkpoint.filter(|checkpoint| checkpoint.step >= steps);
-    found.ok_or_else(|| Error::NoCheckpoint { stage: stage.to_owned(), path: path() })
+    found.ok_or_else(|| ctx.run.no_checkpoint(stage))
 }

@@ -126,7 +126,7 @@ fn plan_counts_the_papers_parameters_exactly() {
         let text = place.stillflow(&format!("plan {recipe}")).done();
         for count in [teacher, student] {
             assert!(
-                text.contains(&stillflow::eval::report::grouped(count)),
+                text.contains(&stillflow::units::thousands(count)),
                 "{recipe}: {count} in\n{text}"
             );
         }

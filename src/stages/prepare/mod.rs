@@ -21,12 +21,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::context::Context;
+use super::inputs::check_vocabulary;
 use super::passes::{PassOver, pass_over};
 use crate::error::Error;
 use crate::recipe::Recipe;
 pub use read::spec;
 use read::{Corpora, Reading};
 use tokenise::Tokenising;
+pub use tokenise::sample;
 use write::Writing;
 
 /// Its name.
@@ -113,8 +115,7 @@ pub fn prepare(ctx: &Arc<Context>) -> Result<(), Error> {
         }
         leg = checkpoint.step / LEG;
         if ctx.stop.requested() {
-            let path = run.clone();
-            return Err(Error::Stopped { path, stage: STAGE, step: checkpoint.step, steps });
+            return Err(ctx.stopped(STAGE, checkpoint.step, steps));
         }
     };
     let shards = resume(&checkpoint, fingerprint)?;
@@ -160,7 +161,7 @@ fn resume(checkpoint: &Checkpoint, fingerprint: Digest) -> Result<Shards, Error>
 
 /// The tokenizer's place: the recipe's, else the teacher's, else that of the generated stories.
 pub fn tokenizer_path(run: &Path, recipe: &Recipe) -> PathBuf {
-    match recipe.tokens.tokenizer.as_ref().or(recipe.teacher.model.as_ref()) {
+    match recipe.tokenizer() {
         Some(path) => PathBuf::from(path),
         None => run.join("tokenizer"),
     }
@@ -169,7 +170,7 @@ pub fn tokenizer_path(run: &Path, recipe: &Recipe) -> PathBuf {
 /// The tokenizer, checked against the teacher; what all shards have in common.
 fn tokenizer(run: &Path, recipe: &Recipe) -> Result<(Tokenizer, Header), Error> {
     let path = tokenizer_path(run, recipe);
-    if recipe.tokens.tokenizer.is_none() && recipe.teacher.model.is_none() {
+    if recipe.tokenizer().is_none() {
         let grammar = Grammar::new(recipe.seed);
         create_dir_all(&path)?;
         for (name, text) in [
@@ -181,10 +182,7 @@ fn tokenizer(run: &Path, recipe: &Recipe) -> Result<(Tokenizer, Header), Error> 
     }
     let tokenizer = Tokenizer::load(&path)?;
     let teacher = recipe.teacher_shape(tokenizer.vocab_size() as usize)?;
-    if tokenizer.vocab_size() as usize > teacher.vocab_size {
-        let (expected, found) = (teacher.vocab_size, tokenizer.vocab_size());
-        return Err(Error::Vocabulary { tokenizer: path, expected, found });
-    }
+    check_vocabulary(&path, tokenizer.vocab_size(), teacher.vocab_size)?;
     let header = Header {
         tokenizer: tokenizer.fingerprint(),
         vocab_size: tokenizer.vocab_size(),

@@ -1,10 +1,12 @@
 //! Documents into samples, and which of them are held out.
 
+use std::sync::Arc;
+
 use dataflows::roles::Work;
 use dataflows::{At, Failure, InProcess};
 use datasets::shard::{Sample, SampleId};
 use datasets::text::Document;
-use datasets::tokenizer::Tokenizer;
+use datasets::tokenizer::{Tokenizer, TokenizerError};
 
 use super::Kind;
 use crate::error::Error;
@@ -22,21 +24,34 @@ impl Work for Tokenising {
 
     fn work(&mut self, _: At, documents: Vec<Document>) -> Result<Self::Output, Failure> {
         let mut samples = Vec::with_capacity(documents.len());
-        for Document { text, source, at } in documents {
-            let tokens = self.tokenizer.encode(&text).map_err(|error| {
+        for document in documents {
+            let (source, at) = (Arc::clone(&document.source), document.at);
+            let sample = sample(&self.tokenizer, document).map_err(|error| {
                 Failure::of(Error::Malformed {
                     path: source.to_string().into(),
                     reason: format!("at {at}: {error}"),
                 })
             })?;
-            let id = SampleId::of_text(&text);
-            let kind = if is_held_out(id, self.held_out) { Kind::HeldOut } else { Kind::Train };
-            let num_bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
-            samples.push((kind, Sample { id, source, tokens, num_bytes }));
+            let is_held_out = is_held_out(sample.id, self.held_out);
+            samples.push((if is_held_out { Kind::HeldOut } else { Kind::Train }, sample));
         }
         samples.retain(|(_, sample)| !sample.tokens.is_empty());
         Ok(InProcess(samples))
     }
+}
+
+/// A document, tokenised.
+///
+/// # Errors
+/// [`TokenizerError`] if it cannot be.
+pub fn sample(tokenizer: &Tokenizer, document: Document) -> Result<Sample, TokenizerError> {
+    let Document { text, source, .. } = document;
+    Ok(Sample {
+        id: SampleId::of_text(&text),
+        source,
+        tokens: tokenizer.encode(&text)?,
+        num_bytes: u32::try_from(text.len()).unwrap_or(u32::MAX),
+    })
 }
 
 /// Whether the first 64 bits of the id, as a fraction, lie below `share`: the same for a document wherever it is.

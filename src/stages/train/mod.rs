@@ -142,13 +142,9 @@ impl Run<'_> {
         if let Some(checkpoint) = &newest {
             publish(checkpoint, &metrics, span)?;
         }
-        let stopped = |step| {
-            let path = ctx.run.path.clone();
-            Err(Error::Stopped { path, stage, step, steps: span.end })
-        };
         if span.resume < span.end {
             if ctx.stop.requested() {
-                return stopped(span.resume);
+                return Err(ctx.stopped(stage, span.resume, span.end));
             }
             if span.resume > 0 {
                 ctx.run.events.push("goes on", json!({"stage": stage, "step": span.resume}));
@@ -200,7 +196,7 @@ impl Run<'_> {
             let outcome = run_graph(&shape, roles, &ctx.stop, ctx.halt(stage))?;
             ctx.progress.end("");
             if let Outcome::Stopped { step } = outcome {
-                return stopped(step.0);
+                return Err(ctx.stopped(stage, step.0, span.end));
             }
         }
         ctx.run.write_seal(stage, json!({"steps": span.end}))?;

@@ -2,12 +2,12 @@
 
 /// An integer as a float; exact below 2⁵³.
 #[expect(clippy::cast_precision_loss, reason = "what is shown has three digits")]
-pub(super) fn float(n: u64) -> f64 {
+pub(crate) fn float(n: u64) -> f64 {
     n as f64
 }
 
 /// `4,512,746,496`.
-pub(super) fn thousands(n: u64) -> String {
+pub fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -37,22 +37,22 @@ fn scaled(mut n: f64, prefixes: &[&str]) -> String {
 }
 
 /// `9.03 GB`; powers of a thousand.
-pub(super) fn bytes(n: u64) -> String {
+pub(crate) fn bytes(n: u64) -> String {
     scaled(float(n), &["B", "KB", "MB", "GB", "TB", "PB"])
 }
 
 /// `4.05 ZFLOP`.
-pub(super) fn flops(n: f64) -> String {
+pub(crate) fn flops(n: f64) -> String {
     scaled(n, &["FLOP", "KFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP", "ZFLOP", "YFLOP"])
 }
 
 /// `94.0 B`.
-pub(super) fn count(n: u64) -> String {
+pub(crate) fn count(n: u64) -> String {
     scaled(float(n), &["", "K", "M", "B", "T"]).trim_end().into()
 }
 
 /// The two largest units: `117 d 5 h`, `3 min 20 s`, `0.4 s`.
-pub(super) fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     const YEAR: f64 = 365.0 * 86_400.0;
     if !seconds.is_finite() {
         return "for ever".into();
