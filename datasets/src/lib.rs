@@ -9,6 +9,10 @@
 //! | [`random`] | random numbers as functions of (seed, purpose, epoch, index) |
 //! | [`order`] | in which order an epoch visits the samples |
 //! | [`pack`] | samples concatenated and cut into sequences |
+//! | [`storage`] | files, here and on object stores, with a bounded cache of the latter |
+//! | [`mixture`] | many sources in one order, by weights in tokens |
+//! | [`loader`] | sequences out of token shards: order, packing, mixture, read ahead, and the cursor |
+//! | [`near`] | signatures by which near-duplicates are found |
 //! | [`table`] | small tables of numbers in Parquet: metrics, scores |
 //! | [`grammar`] | a corpus whose entropy is known exactly |
 //!
@@ -16,14 +20,20 @@
 //! function of the data, the seed and the index.
 
 pub mod grammar;
+pub mod loader;
+pub mod mixture;
+pub mod near;
 pub mod order;
 pub mod pack;
 mod parquet_file;
 pub mod random;
 pub mod shard;
+pub mod storage;
 pub mod store;
 pub mod table;
 pub mod text;
 pub mod tokenizer;
+mod tokens;
 
 pub use parquet_file::{ParquetFault, panic_is_caught};
+pub use tokens::TokenLists;

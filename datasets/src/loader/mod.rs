@@ -1,0 +1,1 @@
+//! Sequences out of token shards: order, packing, mixture, read ahead.

@@ -1,0 +1,1 @@
+//! Many sources in one order, by weights in tokens.
