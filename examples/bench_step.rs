@@ -43,7 +43,7 @@ fn main() {
             (0..=SEQ).map(draw).collect()
         })
         .collect();
-    let batch = Batch::new(&tokens);
+    let batch = Batch::of_tokens(&tokens);
     let ids = batch.inputs(&device);
 
     let mut report = serde_json::Map::new();

@@ -38,6 +38,18 @@ pub enum Error {
     /// Token shards.
     #[error(transparent)]
     Shard(#[from] ShardError),
+    /// Sequences out of them.
+    #[error(transparent)]
+    Loader(#[from] datasets::loader::LoadError),
+    /// Object stores.
+    #[error(transparent)]
+    Storage(#[from] datasets::storage::StorageError),
+    /// The collections of documents.
+    #[error(transparent)]
+    Documents(#[from] dataflows::corpus::CorpusError),
+    /// A chart.
+    #[error(transparent)]
+    Chart(#[from] crate::chart::ChartError),
     /// A table of metrics or scores.
     #[error(transparent)]
     Table(#[from] TableError),
@@ -62,6 +74,45 @@ pub enum Error {
     /// The dataflow.
     #[error(transparent)]
     Dataflow(#[from] dataflows::RunError),
+    /// No shards where they were looked for.
+    #[error("there are no token shards in `{}`: no folder with a manifest.json", path.display())]
+    NoShards {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The peers of a measurement.
+    #[error(transparent)]
+    Peers(#[from] crate::bench::against::PeersError),
+    /// Batches that did not arrive once each.
+    #[error("of {expected} batches {found} arrived, or others in their place")]
+    Lost {
+        /// As many were sent.
+        expected: u64,
+        /// As many came.
+        found: u64,
+    },
+    /// Processes that do not find one another.
+    #[error("the processes of the measurement did not meet")]
+    Cluster {
+        /// Why.
+        source: dataflows::graphs::cluster::ClusterError,
+    },
+    /// A process of a measurement that failed.
+    #[error("a process of the measurement failed: {reason}")]
+    Process {
+        /// How it ended.
+        reason: String,
+    },
+    /// Sources that end before a stage does.
+    #[error("`{stage}` reads {needed} sequences, and the sources end after {found}")]
+    TooFewSequences {
+        /// The stage.
+        stage: &'static str,
+        /// Sequences that it reads.
+        needed: u64,
+        /// Sequences that there are.
+        found: u64,
+    },
     /// Too little text for one sequence.
     #[error("the {which} text is too short")]
     Pack {

@@ -8,9 +8,12 @@
 //! | [`distill`] | the trainer core |
 //! | [`eval`] | what a model is worth on held-out text |
 //! | [`stages`] | the wiring: what the graphs of `dataflows` are made of |
+//! | [`bench`] | how fast the data path is; [`chart`] draws it |
 //! | [`run`] | the run directory, events, progress |
 //! | [`cli`] | one file a verb |
 
+pub mod bench;
+pub mod chart;
 pub mod cli;
 pub mod distill;
 pub mod error;

@@ -9,5 +9,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     // First of all: a panic on one worker would leave the others waiting for ever.
     stillflow::cli::abort_on_panic();
+    stillflow::cli::explain_bus_errors();
     stillflow::cli::main()
 }

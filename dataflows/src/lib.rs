@@ -21,6 +21,7 @@
 //! process; until then its operator is wedged: it keeps its capabilities and sends nothing, so that nobody
 //! mistakes its silence for completion and no later checkpoint is committed.
 
+pub mod corpus;
 pub mod course;
 pub mod device;
 pub mod failure;

@@ -13,6 +13,7 @@
 //! | [`mixture`] | many sources in one order, by weights in tokens |
 //! | [`loader`] | sequences out of token shards: order, packing, mixture, read ahead, and the cursor |
 //! | [`near`] | signatures by which near-duplicates are found |
+//! | [`report`] | what is known of a corpus |
 //! | [`table`] | small tables of numbers in Parquet: metrics, scores |
 //! | [`grammar`] | a corpus whose entropy is known exactly |
 //!
@@ -27,6 +28,7 @@ pub mod order;
 pub mod pack;
 mod parquet_file;
 pub mod random;
+pub mod report;
 pub mod shard;
 pub mod storage;
 pub mod store;

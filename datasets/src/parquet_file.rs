@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::fs::File;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -14,8 +15,13 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
+use parquet::basic::{ConvertedType, LogicalType};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::reader::ChunkReader;
+use parquet::schema::types::ColumnDescriptor;
+
+use crate::shard::ShardError;
 
 /// Why a Parquet file, or a part of it, cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -84,8 +90,7 @@ pub(crate) fn metadata(file: &impl ChunkReader) -> Result<ArrowReaderMetadata, P
         let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())?;
         for (row_group, group) in metadata.metadata().row_groups().iter().enumerate() {
             for (column, chunk) in group.columns().iter().enumerate() {
-                let dictionary = chunk.dictionary_page_offset();
-                let offset = dictionary.unwrap_or(chunk.data_page_offset());
+                let offset = start_of(chunk);
                 let end = offset.saturating_add(chunk.compressed_size());
                 let bytes = file.len();
                 let whole = offset >= 4 && end >= offset && end.unsigned_abs() <= bytes;
@@ -123,4 +128,72 @@ pub(crate) fn row_group(
             .build()?;
         Ok(reader.collect::<Result<Vec<_>, _>>()?)
     })
+}
+
+/// The index of a column.
+pub(crate) fn root(
+    path: &Path,
+    column: &str,
+    metadata: &ArrowReaderMetadata,
+) -> Result<usize, ShardError> {
+    let fields = metadata.schema().fields();
+    let mut places =
+        fields.iter().enumerate().filter(|(_, field)| field.name() == column).map(|(i, _)| i);
+    match (places.next(), places.next()) {
+        (Some(place), None) => Ok(place),
+        (Some(_), Some(_)) => {
+            let (path, column) = (path.to_owned(), column.to_owned());
+            Err(ShardError::AmbiguousColumn { path, column })
+        }
+        (None, _) => Err(ShardError::MissingColumn {
+            path: path.to_owned(),
+            column: column.to_owned(),
+            have: fields.iter().map(|field| field.name().clone()).collect(),
+        }),
+    }
+}
+
+/// Where the stored bytes of a row group end.
+pub(crate) fn end_of(group: &RowGroupMetaData) -> u64 {
+    let end = |chunk: &ColumnChunkMetaData| {
+        let (offset, size) = (start_of(chunk), chunk.compressed_size());
+        u64::try_from(offset.saturating_add(size)).unwrap_or(0)
+    };
+    group.columns().iter().map(end).max().unwrap_or(0)
+}
+
+fn start_of(chunk: &ColumnChunkMetaData) -> i64 {
+    // Some writers say that the dictionary is at 0 where there is none.
+    let dictionary = chunk.dictionary_page_offset().filter(|offset| *offset > 0);
+    dictionary.unwrap_or(chunk.data_page_offset()).min(chunk.data_page_offset())
+}
+
+/// A file that ends as Parquet does, and does not begin so.
+pub(crate) fn not_at_its_start() -> ParquetFault {
+    ParquetFault::Refused(ParquetError::General(
+        "it does not begin with `PAR1`: other bytes come before".to_owned(),
+    ))
+}
+
+/// Where a column chunk begins in the file and ends.
+pub(crate) fn range_of(chunk: &ColumnChunkMetaData) -> Range<u64> {
+    let (start, size) = (start_of(chunk), chunk.compressed_size());
+    let place = |at: i64| u64::try_from(at).unwrap_or(0);
+    place(start)..place(start.saturating_add(size)).max(place(start))
+}
+
+/// How many values there are, from 0, of a column of integers of 32 bits or fewer.
+pub(crate) fn values_of(column: &ColumnDescriptor) -> u64 {
+    match (column.logical_type_ref(), column.converted_type()) {
+        (Some(LogicalType::Integer(of)), _) => {
+            let bits = u32::try_from(of.bit_width).unwrap_or(32).min(32);
+            1 << bits.saturating_sub(u32::from(of.is_signed))
+        }
+        (_, ConvertedType::UINT_8) => 1 << 8,
+        (_, ConvertedType::UINT_16) => 1 << 16,
+        (_, ConvertedType::UINT_32) => 1 << 32,
+        (_, ConvertedType::INT_8) => 1 << 7,
+        (_, ConvertedType::INT_16) => 1 << 15,
+        _ => 1 << 31,
+    }
 }

@@ -9,6 +9,7 @@
 //! and in `config.json` (`bos_token_id`, `eos_token_id`: an id, or a list of which the first counts). The first file
 //! that has the key decides, also if it says null.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
@@ -84,6 +85,11 @@ pub enum TokenizerError {
     },
 }
 
+thread_local! {
+    /// What an encoding grows in: documents are short, and growing a list anew for each costs as much as half of it.
+    static SCRATCH: RefCell<Vec<PipelineToken>> = const { RefCell::new(Vec::new()) };
+}
+
 /// A tokenizer. Clones share it, and threads may.
 #[derive(Clone)]
 pub struct Tokenizer {
@@ -134,14 +140,20 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizerError::Encode`] if the model refuses it (a word-level one without an unknown token does).
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        let mut ids: Vec<PipelineToken> = Vec::new();
-        self.pipeline
-            .encode_into(text, &self.options, &mut ids)
-            .map_err(|source| TokenizerError::Encode { bytes: text.len(), source })?;
-        // Ids beyond the vocabulary are bytes that it lacks: see `complete_byte_alphabet`.
-        let size = self.vocab_size();
-        let known = |id: &u32| if *id < size { Some(*id) } else { self.unk_id };
-        Ok(PipelineToken::cast_slice(&ids).iter().filter_map(known).collect())
+        SCRATCH.with_borrow_mut(|ids| {
+            ids.clear();
+            self.pipeline
+                .encode_into(text, &self.options, ids)
+                .map_err(|source| TokenizerError::Encode { bytes: text.len(), source })?;
+            let ids = PipelineToken::cast_slice(ids);
+            // Ids beyond the vocabulary are bytes that it lacks: see `complete_byte_alphabet`.
+            let size = self.vocab_size();
+            if ids.iter().all(|id| *id < size) {
+                return Ok(ids.to_vec());
+            }
+            let known = |id: &u32| if *id < size { Some(*id) } else { self.unk_id };
+            Ok(ids.iter().filter_map(known).collect())
+        })
     }
 
     /// The text of ids, special tokens spelled out. Ids that the vocabulary lacks have none.

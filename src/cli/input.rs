@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use datasets::loader::Sequence;
 use datasets::pack::{Packing, Sequences};
 use datasets::text::Corpus;
 use datasets::tokenizer::Tokenizer;
@@ -101,8 +102,12 @@ impl TextArgs {
         vocab_size: usize,
     ) -> Result<(HeldOut, Text), Error> {
         let split = Split::from(self.split.clone());
-        let source =
-            Source { format: Format::Auto, split, field: self.field.clone(), ..Source::default() };
+        let source = Source {
+            format: Format::Auto,
+            split,
+            field: Some(self.field.clone()),
+            ..Source::default()
+        };
         let corpus = Corpus::open(&spec(self.data.clone(), &source))?;
         let tokenizer_path = tokenizer;
         let tokenizer = Tokenizer::load(tokenizer_path)?;
@@ -119,7 +124,12 @@ impl TextArgs {
             Packing { seq_tokens: self.seq_tokens as usize, bos, eos, shuffle: false, seed: 0 };
         let sequences = Sequences::new(samples, packing)
             .map_err(|source| Error::Pack { which: "given", source })?;
-        let sequences = std::sync::Arc::new(sequences);
-        Ok((HeldOut::new(sequences, self.sequences.unwrap_or(u64::MAX), self.batch), text))
+        let count = self.sequences.unwrap_or(u64::MAX).min(sequences.num_sequences());
+        let sequence = |index| {
+            let tokens = sequences.get(index).tokens;
+            let len = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
+            Sequence { tokens, starts: vec![0], len, ..Sequence::default() }
+        };
+        Ok((HeldOut::new((0..count).map(sequence).collect(), self.batch, false), text))
     }
 }

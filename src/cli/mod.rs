@@ -1,6 +1,8 @@
 //! The command line: one file a verb, no logic. stdout is data, stderr is for people.
 #![expect(clippy::print_stderr, clippy::exit, reason = "a command line speaks to people, and ends")]
 
+mod bench;
+mod bus_error;
 mod check;
 mod clean;
 mod completions;
@@ -21,6 +23,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::error::{Error, explain};
+
+pub use bus_error::explain_bus_errors;
 
 /// Prune a large language model, distil it into the smaller one, and never lose a step.
 #[derive(Debug, Parser)]
@@ -51,6 +55,7 @@ enum Verb {
     Eval(eval::Eval),
     Generate(generate::Generate),
     Export(export::Export),
+    Bench(bench::Bench),
     Doctor(doctor::Doctor),
     Clean(clean::Clean),
     Completions(completions::Completions),
@@ -110,6 +115,7 @@ pub fn main() -> ExitCode {
         Verb::Eval(verb) => verb.run(),
         Verb::Generate(verb) => verb.run(),
         Verb::Export(verb) => verb.run(),
+        Verb::Bench(verb) => verb.run(),
         Verb::Doctor(verb) => verb.run(),
         Verb::Clean(verb) => verb.run(),
         Verb::Completions(verb) => verb.run(),

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::recipe::Recipe;
 use crate::run::{Progress, RunDirectory};
 use crate::stages::inputs::inputs;
+use crate::stages::prepare::report;
 use crate::stages::{self, Context};
 
 /// Run a recipe, or go on with a run: the same command both times.
@@ -84,11 +85,18 @@ impl Run {
                 return Err(error);
             }
         };
-        match self.format {
-            Format::Json => super::print_json(&evaluated),
-            Format::Text => {
+        match (self.format, evaluated) {
+            (Format::Json, Some(evaluated)) => super::print_json(&evaluated),
+            (Format::Text, Some(evaluated)) => {
                 super::print(&format!("\n{}", evaluated.report.table(&evaluated.tokens_per_second)))
             }
+            // Nothing but tokens was asked for.
+            (format, None) => match (format, report::read(&ctx.run.path)) {
+                (Format::Json, report) => super::print_json(&report),
+                (Format::Text, report) => {
+                    super::print(&report.map_or(String::new(), |report| report.text()))
+                }
+            },
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ pub struct Settings {
     pub learning_rate: LearningRate,
     /// What is minimised.
     pub objective: Objective,
-    /// Predicted tokens of a global batch: what the gradient is divided by, once.
+    /// Positions of a global batch: what the gradient is divided by, once; where fewer have labels, by as many.
     pub tokens_per_step: u64,
     /// AdamW's β₁.
     pub beta1: f64,
@@ -109,6 +109,7 @@ impl Trainer {
         let device = self.student.device();
         let (sums, gradients) = self.student.loss_and_gradients(
             &batch.inputs(&device),
+            batch.documents().as_ref(),
             &batch.labels(&device),
             teacher,
             &self.settings.objective,
@@ -135,7 +136,13 @@ impl Trainer {
         let gradients = self.gradients.take().expect("a step has at least one micro-batch");
         let sums = std::mem::take(&mut self.sums);
         let gradients: Vec<Weight> = gradients.named().into_iter().map(|(_, g)| g).collect();
-        let gradient_norm = gradients.iter().map(squares).sum::<f64>().sqrt();
+        let s = &self.settings;
+        // Gradients are linear in what they were divided by: corrected here, once, where positions had no label.
+        let correction = match sums.tokens {
+            tokens if tokens == s.tokens_per_step => 1.0,
+            tokens => s.tokens_per_step as f64 / tokens.max(1) as f64,
+        };
+        let gradient_norm = correction * gradients.iter().map(squares).sum::<f64>().sqrt();
         for (what, value) in
             [("loss", sums.cross_entropy + sums.forward_kl), ("gradient norm", gradient_norm)]
         {
@@ -143,7 +150,6 @@ impl Trainer {
                 return Err(NotFinite { what, step, value });
             }
         }
-        let s = &self.settings;
         let learning_rate = s.learning_rate.at(step);
         let adamw = AdamW {
             learning_rate,
@@ -152,7 +158,7 @@ impl Trainer {
             epsilon: s.epsilon,
             weight_decay: 0.0,
             time: step + 1,
-            gradient_scale: (s.clip_norm / gradient_norm.max(1e-12)).min(1.0),
+            gradient_scale: correction * (s.clip_norm / gradient_norm.max(1e-12)).min(1.0),
         };
         let decay = s.weight_decay;
         let mut state = std::mem::take(&mut self.moments).into_iter().zip(gradients);

@@ -120,7 +120,7 @@ fn of_weights(error: &WeightsError) -> Option<String> {
 fn of_text(error: &TextError) -> Option<String> {
     Some(match error {
         TextError::NoFiles { .. } | TextError::Empty { .. } => {
-            "a text is a .txt, .md, .jsonl or .parquet file, a folder of them or a glob such as 'corpus/*.jsonl'".into()
+            "a text is a .txt, .md, .jsonl (also as .gz or .zst) or .parquet file, a folder of them or a glob such as 'corpus/*.jsonl'".into()
         }
         TextError::BadPattern { .. } => "quote what is meant as it stands: `[[]` is `[`".into(),
         TextError::UnknownFormat { .. } => "`--set data.<name>.format=txt` says what it is".into(),
@@ -135,7 +135,9 @@ fn of_text(error: &TextError) -> Option<String> {
         | TextError::MissingColumn { .. }
         | TextError::WrongType { .. } => ANOTHER_FIELD.into(),
         TextError::Null { .. } => format!("leave out the rows that are null; {ANOTHER_FIELD}"),
-        TextError::NotParquet { .. } | TextError::BadRowGroup { .. } => FETCH_AGAIN.into(),
+        TextError::NotParquet { .. }
+        | TextError::BadRowGroup { .. }
+        | TextError::BadStream { .. } => FETCH_AGAIN.into(),
         _ => return None,
     })
 }

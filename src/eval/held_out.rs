@@ -2,41 +2,39 @@
 
 use std::sync::Arc;
 
-use datasets::pack::Sequences;
+use datasets::loader::Sequence;
 
 use crate::distill::Batch;
 
 /// Held-out sequences, in micro-batches.
 #[derive(Clone, Debug)]
 pub struct HeldOut {
-    sequences: Arc<Sequences>,
-    num_sequences: u64,
+    sequences: Arc<Vec<Sequence>>,
     batch: u64,
+    apart: bool,
 }
 
 impl HeldOut {
-    /// The first `num_sequences`, or all if there are fewer, `batch` at a time.
-    pub fn new(sequences: Arc<Sequences>, num_sequences: u64, batch: u64) -> Self {
-        let num_sequences = num_sequences.min(sequences.num_sequences());
-        Self { sequences, num_sequences, batch: batch.max(1) }
+    /// Of sequences, `batch` at a time; with `apart`, documents do not see one another.
+    pub fn new(sequences: Vec<Sequence>, batch: u64, apart: bool) -> Self {
+        Self { sequences: Arc::new(sequences), batch: batch.max(1), apart }
     }
 
     /// Sequences that are scored.
     pub fn num_sequences(&self) -> u64 {
-        self.num_sequences
+        self.sequences.len() as u64
     }
 
     /// Micro-batches; the last may be smaller.
     pub fn num_batches(&self) -> u64 {
-        self.num_sequences.div_ceil(self.batch)
+        self.num_sequences().div_ceil(self.batch)
     }
 
     /// A micro-batch, below [`num_batches`](Self::num_batches).
     pub fn batch(&self, index: u64) -> Batch {
-        let first = index * self.batch;
-        let last = (first + self.batch).min(self.num_sequences);
-        let sequences: Vec<Vec<u32>> =
-            (first..last).map(|i| self.sequences.get(i).tokens).collect();
-        Batch::new(&sequences)
+        let place = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(self.sequences.len());
+        let first = index.saturating_mul(self.batch);
+        let range = place(first)..place(first.saturating_add(self.batch));
+        Batch::new(&self.sequences[range], self.apart)
     }
 }

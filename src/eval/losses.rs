@@ -9,7 +9,10 @@ use crate::model::Decoder;
 /// What the loss needs of the teacher, for one micro-batch.
 pub fn lesson(teacher: &Decoder, batch: &Batch) -> Teacher {
     let ids = batch.inputs(&teacher.device());
-    Teacher { hidden: teacher.hidden(&ids, &mut |_, _, _| {}), head: teacher.head() }
+    Teacher {
+        hidden: teacher.hidden(&ids, batch.documents().as_ref(), &mut |_, _, _| {}),
+        head: teacher.head(),
+    }
 }
 
 /// The sums of `model`: cross-entropy, and with a teacher forward KL at τ = 1 and agreement.
@@ -17,7 +20,13 @@ pub fn losses(model: &Decoder, teacher: Option<&Teacher>, batch: &Batch) -> Loss
     let device = model.device();
     let objective =
         if teacher.is_some() { Objective::forward_kl() } else { Objective::cross_entropy() };
-    model.loss(&batch.inputs(&device), &batch.labels(&device), teacher, &objective)
+    model.loss(
+        &batch.inputs(&device),
+        batch.documents().as_ref(),
+        &batch.labels(&device),
+        teacher,
+        &objective,
+    )
 }
 
 /// The sums of `model` over everything held out: the plain loop.

@@ -1,5 +1,6 @@
 //! A decoder: embedding, layers, final norm, head; forward, and backward with or without recomputation.
 
+use kernels::attention::Documents;
 use kernels::loss::{
     HeadGradients, LossSums, Objective, Teacher, head_loss, head_loss_and_gradients,
 };
@@ -71,19 +72,34 @@ impl Decoder {
         self.parameters.embed_tokens.clone().select(0, ids.clone().reshape([batch * seq]))
     }
 
-    /// The hidden states after the final norm; `tap` sees what passes.
+    /// The hidden states after the final norm; `tap` sees what passes. With `documents`, attention stays within them.
     ///
     /// # Shapes
     ///
     /// - ids: `[batch, seq]`
     /// - output: `[batch * seq, hidden]`
     #[must_use]
-    pub fn hidden(&self, ids: &Tensor<2, Int>, tap: &mut Tap<'_>) -> Tensor<2> {
+    pub fn hidden(
+        &self,
+        ids: &Tensor<2, Int>,
+        documents: Option<&Documents>,
+        tap: &mut Tap<'_>,
+    ) -> Tensor<2> {
         let [batch, seq] = ids.dims();
         let rope = self.rope(0, seq);
         let mut x = self.embed(ids);
         for (i, parameters) in self.parameters.layers.iter().enumerate() {
-            (x, _) = layer::forward(&self.config, parameters, i, x, batch, &rope, &mut None, tap);
+            (x, _) = layer::forward(
+                &self.config,
+                parameters,
+                i,
+                x,
+                batch,
+                &rope,
+                documents,
+                &mut None,
+                tap,
+            );
         }
         rms_norm(x, &self.parameters.norm, self.config.rms_norm_eps).0
     }
@@ -108,6 +124,7 @@ impl Decoder {
                 x,
                 batch,
                 &rope,
+                None,
                 &mut past[i],
                 &mut |_, _, _| {},
             );
@@ -127,7 +144,7 @@ impl Decoder {
     /// - output: `[batch * seq, vocab]`
     #[must_use]
     pub fn logits(&self, ids: &Tensor<2, Int>) -> Tensor<2> {
-        self.hidden(ids, &mut |_, _, _| {}).matmul(self.head())
+        self.hidden(ids, None, &mut |_, _, _| {}).matmul(self.head())
     }
 
     /// The sums of the losses.
@@ -139,11 +156,12 @@ impl Decoder {
     pub fn loss(
         &self,
         ids: &Tensor<2, Int>,
+        documents: Option<&Documents>,
         labels: &Tensor<1, Int>,
         teacher: Option<&Teacher>,
         objective: &Objective,
     ) -> LossSums {
-        let hidden = self.hidden(ids, &mut |_, _, _| {});
+        let hidden = self.hidden(ids, documents, &mut |_, _, _| {});
         head_loss(&hidden, &self.head(), teacher, labels, objective)
     }
 
@@ -156,6 +174,7 @@ impl Decoder {
     pub fn loss_and_gradients(
         &self,
         ids: &Tensor<2, Int>,
+        documents: Option<&Documents>,
         labels: &Tensor<1, Int>,
         teacher: Option<&Teacher>,
         objective: &Objective,
@@ -173,6 +192,7 @@ impl Decoder {
                 x,
                 batch,
                 &rope,
+                documents,
                 &mut None,
                 &mut |_, _, _| {},
             )

@@ -3,7 +3,7 @@
 //! `h = x + Attention(RMSNorm(x)) W_o`, `y = h + SwiGLU(RMSNorm(h)) W_down`.
 
 use kernels::Tensor;
-use kernels::attention::{attention, attention_backward};
+use kernels::attention::{Documents, attention, attention_backward};
 use kernels::rms_norm::{rms_norm, rms_norm_backward};
 use kernels::rope::{RopeTables, rope_join, rope_split};
 use kernels::swiglu::{swiglu, swiglu_backward};
@@ -72,6 +72,7 @@ pub fn forward(
     x: Tensor<2>,
     batch: usize,
     rope: &RopeTables,
+    documents: Option<&Documents>,
     past: &mut Past,
     tap: &mut Tap<'_>,
 ) -> (Tensor<2>, Saved) {
@@ -88,7 +89,7 @@ pub fn forward(
         v = Tensor::cat(vec![past_v, v], 2);
         *past = Some((k.clone(), v.clone()));
     }
-    let (o, p) = attention(q.clone(), k.clone(), v.clone());
+    let (o, p) = attention(q.clone(), k.clone(), v.clone(), documents);
     let o = o.swap_dims(1, 2).reshape([tokens, heads * config.head_dim]);
     tap(index, Site::AttentionOutput, &o);
     let h = x.clone() + layer.o_proj.forward(o.clone());

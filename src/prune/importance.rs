@@ -12,6 +12,7 @@ use std::path::Path;
 
 use datasets::table::TableError;
 use datasets::table::{Column, Table};
+use kernels::attention::Documents;
 use kernels::importance::squared_mean_abs;
 use kernels::{Int, Tensor};
 use serde::{Deserialize, Serialize};
@@ -54,12 +55,12 @@ impl Importance {
     ///
     /// - ids: `[batch, seq]`
     #[must_use]
-    pub fn of(decoder: &Decoder, ids: &Tensor<2, Int>) -> Self {
+    pub fn of(decoder: &Decoder, ids: &Tensor<2, Int>, documents: Option<&Documents>) -> Self {
         let [batch, _] = ids.dims();
         let mut sums = Self::zeros(&decoder.config);
         sums.samples = batch as u64;
         let head_dim = decoder.config.head_dim;
-        let _ = decoder.hidden(ids, &mut |layer, site, x| {
+        let _ = decoder.hidden(ids, documents, &mut |layer, site, x| {
             let sum = squared_mean_abs(x.clone(), batch);
             match site {
                 Site::InputNorm => sums.input_norm[layer] = sum,

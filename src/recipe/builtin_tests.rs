@@ -100,7 +100,7 @@ fn a_set_replaces_what_it_excludes() {
 fn texts_that_need_escaping_survive() {
     let text = "description = \"a \\\"b\\\" = c # d\"\n[data.\"my corpus\"]\npath = 'x'\nsplit = \"<|endoftext|>\\n\"\n";
     let recipe = Recipe::resolve(text, &["data.\"my corpus\".field=body".into()]).unwrap();
-    assert_eq!(recipe.data["my corpus"].field, "body");
+    assert_eq!(recipe.data["my corpus"].field(), "body");
     assert_eq!(Recipe::resolve(&recipe.to_toml(), &[]).unwrap(), recipe);
 }
 

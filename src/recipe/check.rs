@@ -1,9 +1,10 @@
 //! Whether the values of a recipe go together.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use super::check_train::{check_pretrain, check_train};
-use super::{Prune, Recipe, RecipeError, SCHEMA, Source, Split};
+use super::{Prune, Recipe, RecipeError, SCHEMA, Source, Split, TokenCount};
 
 /// Longer sequences than any model's; what is computed of it stays within 64 bits.
 const MAX_SEQ_TOKENS: u64 = 1 << 24;
@@ -58,6 +59,12 @@ impl Recipe {
             &expected,
             seq_tokens,
         )?;
+        for (key, count) in [
+            ("tokens.shuffle_window", self.tokens.shuffle_window.map(TokenCount::get)),
+            ("tokens.max_document_tokens", self.tokens.max_document_tokens),
+        ] {
+            ensure(count != Some(0), key, "1 or more", 0)?;
+        }
         let held_out = self.tokens.held_out;
         ensure(
             held_out > 0.0 && held_out < 1.0,
@@ -65,6 +72,7 @@ impl Recipe {
             "a share between 0 and 1",
             held_out,
         )?;
+        self.check_mixture()?;
         if let Some(pretrain) = &self.pretrain {
             check_pretrain(pretrain)?;
         }
@@ -83,6 +91,58 @@ impl Recipe {
             &[("sequences", self.evaluate.sequences), ("batch", self.evaluate.batch)],
         )?;
         positive("export", &[("max_shard_bytes", self.export.max_shard_bytes.get())])
+    }
+
+    /// Weights: all or none, numbers of 0 or more, one above 0 in each phase; phases in which every name is a source.
+    fn check_mixture(&self) -> Result<(), RecipeError> {
+        let is_weight = |key: &str, weight: f64| {
+            let holds = weight >= 0.0 && weight.is_finite();
+            ensure(holds, key, "a number, 0 or more", weight)
+        };
+        let mut weights = BTreeMap::new();
+        for (name, source) in &self.data {
+            let key = format!("data.{name}.weight");
+            match source.weight {
+                Some(weight) => is_weight(&key, weight)?,
+                None if self.data.values().any(|source| source.weight.is_some()) => {
+                    return Err(wrong(key, "a weight, as other sources have one", "none"));
+                }
+                None => {}
+            }
+            weights.insert(name.as_str(), source.weight.unwrap_or(1.0));
+        }
+        let any = |weights: &BTreeMap<&str, f64>, key: &str| {
+            let holds = weights.is_empty() || weights.values().any(|weight| *weight > 0.0);
+            ensure(holds, key, "a weight above 0 at one source at least", "all zero")
+        };
+        any(&weights, "data")?;
+        let mut used: BTreeMap<&str, f64> = weights.clone();
+        let mut phases: Vec<_> = self.mixture.iter().collect();
+        phases.sort_by_key(|(_, phase)| phase.after);
+        for (i, (name, phase)) in phases.iter().enumerate() {
+            let table = format!("mixture.{name}");
+            let before = i.checked_sub(1).map(|i| phases[i].1.after);
+            let holds = phase.after.get() > 0 && before != Some(phase.after);
+            ensure(holds, &format!("{table}.after"), "tokens of its own, above 0", phase.after)?;
+            for (source, weight) in &phase.weights {
+                let key = format!("{table}.{source}");
+                is_weight(&key, *weight)?;
+                let Some(held) = weights.get_mut(source.as_str()) else {
+                    let known: Vec<_> = self.data.keys().map(String::as_str).collect();
+                    return Err(wrong(key, format!("a source: {}", known.join(", ")), source));
+                };
+                *held = *weight;
+            }
+            any(&weights, &table)?;
+            weights.iter().for_each(|(name, weight)| *used.entry(*name).or_default() += weight);
+        }
+        match used.iter().find(|(_, weight)| **weight <= 0.0) {
+            Some((name, _)) => {
+                let key = format!("data.{name}.weight");
+                Err(wrong(key, "above 0 now or in a phase of the mixture, or no such source", 0))
+            }
+            None => Ok(()),
+        }
     }
 
     fn check_losses(&self) -> Result<(), RecipeError> {
@@ -109,7 +169,11 @@ fn check_source(table: &str, source: &Source) -> Result<(), RecipeError> {
         ensure(generated, &key("num_stories"), "it beside `generate` alone", stories)?;
         ensure(stories > 0, &key("num_stories"), "1 or more", stories)?;
     }
-    ensure(!source.field.is_empty(), &key("field"), "a name", "an empty text")?;
+    ensure(source.field.as_deref() != Some(""), &key("field"), "a name", "an empty text")?;
+    if let Some(epochs) = source.epochs {
+        ensure(epochs > 0, &key("epochs"), "1 or more", epochs)?;
+    }
+    ensure(!(generated && source.is_tokens()), &key("format"), "none beside `generate`", "tokens")?;
     let empty = source.split == Split::Delimiter(String::new());
     ensure(!empty, &key("split"), "a delimiter", "an empty text")
 }

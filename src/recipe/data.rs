@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize, Serializer};
 
 /// Stories that are generated, unless `num_stories` says otherwise.
 pub const DEFAULT_NUM_STORIES: u64 = 6000;
-/// The JSON field or Parquet column, unless `field` says otherwise.
+/// The JSON field or Parquet column of text, unless `field` says otherwise.
 pub const DEFAULT_FIELD: &str = "text";
+/// The Parquet column of token lists, unless `field` says otherwise.
+pub const DEFAULT_TOKENS_FIELD: &str = "tokens";
 
 /// What the files hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +25,9 @@ pub enum Format {
     Jsonl,
     /// A Parquet column of strings.
     Parquet,
+    /// Tokens already: a folder of shards with their manifest, here or on an object store, or Parquet files
+    /// with a column of integer lists.
+    Tokens,
 }
 
 /// A corpus that is made instead of read.
@@ -82,7 +87,7 @@ impl From<String> for Split {
 }
 
 /// One source of text.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Source {
     /// A file, a folder or a glob. Exactly one of `path` and `generate`.
@@ -98,8 +103,35 @@ pub struct Source {
     pub format: Format,
     /// How plain text is cut into documents.
     pub split: Split,
+    /// The JSON field or Parquet column; [`DEFAULT_FIELD`] or [`DEFAULT_TOKENS_FIELD`], if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// Its share of the tokens that are trained on, relative to those of the other sources. All sources have one, or
+    /// none: then each is read in proportion to its tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f64>,
+    /// Where its held-out tokens are, of `format = "tokens"`; none are held out of it, if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<String>,
+    /// How often it is read, and no more; as often as the run needs, if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<u64>,
+}
+
+impl Source {
     /// The JSON field or Parquet column.
-    pub field: String,
+    pub fn field(&self) -> &str {
+        let default = match self.format {
+            Format::Tokens => DEFAULT_TOKENS_FIELD,
+            _ => DEFAULT_FIELD,
+        };
+        self.field.as_deref().unwrap_or(default)
+    }
+
+    /// Whether it is tokens already.
+    pub fn is_tokens(&self) -> bool {
+        self.format == Format::Tokens
+    }
 }
 
 impl Default for Source {
@@ -110,7 +142,10 @@ impl Default for Source {
             num_stories: None,
             format: Format::default(),
             split: Split::default(),
-            field: DEFAULT_FIELD.into(),
+            field: None,
+            weight: None,
+            held_out: None,
+            epochs: None,
         }
     }
 }

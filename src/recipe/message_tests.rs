@@ -245,3 +245,34 @@ fn a_shape_that_nobody_knows_is_answered_with_the_nearest() {
     );
     assert_eq!(error.hint().as_deref(), Some("did you mean `llama-3.1-8b`?"));
 }
+
+#[test]
+fn weights_that_mean_nothing_are_refused_by_their_key() {
+    let two = |first: &str, second: &str, rest: &str| {
+        said(
+            &format!("[data.a]\npath = \"x\"\n{first}\n[data.b]\npath = \"y\"\n{second}\n{rest}"),
+            &[],
+        )
+    };
+    for (first, second, rest, expected) in [
+        ("weight = -1", "weight = 1", "", "data.a.weight"),
+        ("weight = nan", "weight = 1", "", "data.a.weight"),
+        ("weight = 0", "weight = 0", "", "weight above 0"),
+        ("weight = 0", "weight = 1", "", "data.a.weight"),
+        ("weight = 1", "", "", "data.b.weight"),
+        ("epochs = 0", "", "", "data.a.epochs"),
+        ("", "", "[mixture.end]\nafter = \"1M\"\nc = 1", "a source: a, b"),
+        ("", "", "[mixture.end]\nafter = \"1M\"\na = 0\nb = 0", "mixture.end"),
+        ("", "", "[mixture.end]\nafter = 0\na = 1", "mixture.end.after"),
+        ("", "", "[mixture.x]\nafter = 5\na = 1\n[mixture.y]\nafter = 5\na = 2", "mixture.y.after"),
+        ("", "", "[tokens]\nshuffle_window = 0", "tokens.shuffle_window"),
+        ("", "", "[tokens]\npacking = \"best-fit\"", "did you mean `best_fit`?"),
+        ("", "", "[tokens]\nshuffle = \"globl\"", "did you mean `global`?"),
+    ] {
+        let message = two(first, second, rest);
+        assert!(message.contains(expected), "{expected}: {message}");
+    }
+    // A source that waits for its phase is not a mistake.
+    let waits = "[data.a]\npath = \"x\"\nweight = 1\n[data.b]\npath = \"y\"\nweight = 0\n[mixture.late]\nafter = \"1M\"\nb = 1";
+    assert!(Recipe::resolve(waits, &[]).is_ok());
+}

@@ -15,9 +15,15 @@
 //!
 //! [data.corpus]                 # one table a source, read in the order of their names
 //! path = "corpus/*.txt"         # file, folder or glob; or: generate = "stories", num_stories = 6000
-//! format = "auto"               # auto | txt | jsonl | parquet
+//! format = "auto"               # auto | txt | jsonl | parquet | tokens (shards; path may be s3://, gs://, az://, https://)
 //! split = "blank_line"          # blank_line | line | file; any other text is itself the delimiter
 //! field = "text"                # of JSON lines, or the Parquet column
+//! weight = 0.7                  # share of the tokens, relative to the other sources; by their size, if none has one
+//! epochs = 4                    # read so often and no more; for ever, if absent
+//!
+//! [mixture.anneal]              # from some number of tokens on, other weights
+//! after = "80B"
+//! corpus = 0.2
 //!
 //! [tokens]
 //! tokenizer = "path"            # the teacher's, if absent
@@ -25,7 +31,13 @@
 //! bos = "auto"                  # auto (if the tokenizer has one) | never | always; likewise eos
 //! eos = "auto"
 //! held_out = 0.05               # share of the documents that is only evaluated on, by hash of content
-//! shuffle = true
+//! shuffle = "global"            # none | window | global
+//! shuffle_window = "4M"         # tokens that are shuffled at once
+//! packing = "concat"            # concat | best_fit
+//! document_mask = false         # true: attention does not cross documents
+//! max_document_tokens = 4096    # longer ones are as long_documents says: split | truncate
+//! long_documents = "split"
+//! dedup = "none"                # none | exact | near
 //!
 //! [pretrain]                    # the teacher's shape with Hugging Face's keys, and the keys of [distil]
 //! hidden_size = 128
@@ -92,6 +104,7 @@ mod explain;
 pub mod export;
 pub mod losses;
 mod merge;
+pub mod mixture;
 pub mod prune;
 mod resolve;
 mod set;
@@ -120,11 +133,12 @@ pub use error::RecipeError;
 pub use evaluate::Evaluate;
 pub use export::{Export, ExportDtype};
 pub use losses::{CrossEntropy, ForwardKl, Losses};
+pub use mixture::Phase;
 pub use prune::Prune;
 pub use size::{NotASize, Size};
 pub use teacher::Teacher;
 pub use token_count::{NotATokenCount, TokenCount};
-pub use tokens::{AddToken, Tokens};
+pub use tokens::{AddToken, Dedup, LongDocuments, Packing, Shuffle, Tokens};
 pub use train::{Pretrain, Train};
 
 /// The version of the file's keys that this program reads.
@@ -151,6 +165,9 @@ pub struct Recipe {
     pub data: BTreeMap<String, Source>,
     /// How text becomes sequences.
     pub tokens: Tokens,
+    /// Weights of the sources that change while tokens are read, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub mixture: BTreeMap<String, Phase>,
     /// Trains the teacher first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pretrain: Option<Pretrain>,
@@ -181,6 +198,7 @@ impl Default for Recipe {
             teacher: Teacher::default(),
             data: BTreeMap::new(),
             tokens: Tokens::default(),
+            mixture: BTreeMap::new(),
             pretrain: None,
             prune: None,
             distil: None,
@@ -209,11 +227,21 @@ impl Recipe {
         self.tokens.tokenizer.as_deref().or(self.teacher.model.as_deref())
     }
 
+    /// Whether nothing but text is asked for, made into token shards.
+    #[must_use]
+    pub fn is_data_alone(&self) -> bool {
+        self.tokens.tokenizer.is_some()
+            && self.teacher == Teacher::default()
+            && self.pretrain.is_none()
+            && self.prune.is_none()
+            && self.distil.is_none()
+    }
+
     /// The keys that must be set before the recipe can run; it can be planned without them.
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
         let mut missing = Vec::new();
-        if self.pretrain.is_none() && self.teacher.model.is_none() {
+        if !self.is_data_alone() && self.pretrain.is_none() && self.teacher.model.is_none() {
             missing.push("teacher.model".into());
         }
         if self.data.is_empty() {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::TokenCount;
+
 /// Tokens of one sequence, unless `seq_tokens` says otherwise.
 pub const DEFAULT_SEQ_TOKENS: u64 = 256;
 /// Share of the documents that no stage trains on, unless `held_out` says otherwise.
@@ -20,6 +22,54 @@ pub enum AddToken {
     Always,
 }
 
+/// In which order an epoch visits a source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shuffle {
+    /// As it is stored.
+    None,
+    /// Windows of adjacent row groups in their order, the documents of a window shuffled.
+    Window,
+    /// Windows of row groups from all over the source, the documents of a window shuffled; each epoch anew.
+    #[default]
+    Global,
+}
+
+/// How documents fill sequences.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Packing {
+    /// One after the other, and cut wherever a sequence is full.
+    #[default]
+    Concat,
+    /// Whole documents, put where they fit best; only longer ones than a sequence are cut.
+    BestFit,
+}
+
+/// Which documents that were there before are left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dedup {
+    /// None.
+    #[default]
+    None,
+    /// Those of the same text.
+    Exact,
+    /// Those of nearly the same words, too: MinHash, an estimated similarity above 0.7 or so.
+    Near,
+}
+
+/// What becomes of a document of more than `max_document_tokens`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LongDocuments {
+    /// It becomes several.
+    #[default]
+    Split,
+    /// Its end is left out.
+    Truncate,
+}
+
 /// How text becomes sequences.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -35,8 +85,22 @@ pub struct Tokens {
     pub eos: AddToken,
     /// Share of the documents that is only evaluated on, chosen by a hash of their content.
     pub held_out: f64,
-    /// Whether every epoch has an order of its own.
-    pub shuffle: bool,
+    /// In which order an epoch visits a source.
+    pub shuffle: Shuffle,
+    /// Tokens of a window that is shuffled; those of all sources together are 4 Mi, if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shuffle_window: Option<TokenCount>,
+    /// How documents fill sequences.
+    pub packing: Packing,
+    /// Whether the documents of a sequence are hidden from one another.
+    pub document_mask: bool,
+    /// The longest document; any, if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_document_tokens: Option<u64>,
+    /// What becomes of longer ones.
+    pub long_documents: LongDocuments,
+    /// Which documents that were there before are left out.
+    pub dedup: Dedup,
 }
 
 impl Default for Tokens {
@@ -47,7 +111,13 @@ impl Default for Tokens {
             bos: AddToken::default(),
             eos: AddToken::default(),
             held_out: DEFAULT_HELD_OUT,
-            shuffle: true,
+            shuffle: Shuffle::default(),
+            shuffle_window: None,
+            packing: Packing::default(),
+            document_mask: false,
+            max_document_tokens: None,
+            long_documents: LongDocuments::default(),
+            dedup: Dedup::default(),
         }
     }
 }

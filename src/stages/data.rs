@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use datasets::grammar::Grammar;
-use datasets::pack::{Packing, Sequences};
+use datasets::loader::{Loader, Sequence};
 use datasets::shard::{Header, Sample, Shards};
 
 use super::context::Context;
 use super::prepare::{Kind, tokenizer_path};
+use super::sources;
+use super::train::feed::sequences;
 use crate::error::Error;
 use crate::eval::HeldOut;
 use crate::eval::floor::entropy_floor;
@@ -18,7 +20,7 @@ use crate::recipe::{AddToken, Recipe};
 /// The prepared tokens.
 pub struct Data {
     /// What is trained on.
-    pub train: Arc<Sequences>,
+    pub train: Arc<Loader>,
     /// What is scored.
     pub held_out: HeldOut,
     /// What is known of the held-out text.
@@ -30,48 +32,66 @@ pub struct Data {
 }
 
 impl Data {
-    /// Reads the shards that [`prepare`](super::prepare) made, every byte checked.
+    /// Opens the shards that [`prepare`](super::prepare) made or took in; every byte is checked when it is read.
     ///
     /// # Errors
-    /// [`Error::Shard`] for what is damaged, [`Error::Pack`] if there is too little.
+    /// [`Error::Shard`] for what is missing or damaged, [`Error::Loader`] if there is too little.
     pub fn open(ctx: &Context) -> Result<Self, Error> {
         let (run, recipe) = (&ctx.run.path, &ctx.run.recipe);
-        let open = |kind: Kind| -> Result<(Shards, Vec<Sample>), Error> {
-            let shards = Shards::open(&kind.dir(run), None)?;
-            let samples = shards.read_all()?;
-            Ok((shards, samples))
-        };
-        let (shards, train) = open(Kind::Train)?;
-        let (_, held_out) = open(Kind::HeldOut)?;
         let tokenizer = tokenizer_path(run, recipe);
-        let missing = || Error::Malformed {
-            path: Kind::Train.dir(run),
-            reason: "the shards have no header".into(),
-        };
-        let header = shards.header().ok_or_else(missing)?.clone();
+        let train = sources::open(run, recipe, Kind::Train)?;
+        let held_out = sources::open(run, recipe, Kind::HeldOut)?;
+        let header = sources::header(run, &train)?;
         let (bos, eos) = around(recipe, &header, &tokenizer)?;
-        let seq_tokens = usize::try_from(recipe.tokens.seq_tokens).unwrap_or(usize::MAX);
-        let packing = |shuffle| Packing { seq_tokens, bos, eos, shuffle, seed: recipe.seed };
-        let bytes_per_token = bytes_per_token(&held_out, bos, eos);
+        let scored_tokens = recipe.evaluate.sequences.saturating_mul(recipe.tokens.seq_tokens);
+        let samples = scored(&held_out, scored_tokens)?;
         let num_around = u64::from(bos.is_some()) + u64::from(eos.is_some());
-        let scored = recipe.evaluate.sequences.saturating_mul(recipe.tokens.seq_tokens);
-        let generated = recipe.data.values().all(|source| source.generate.is_some());
-        let entropy = (generated && recipe.tokenizer().is_none())
-            .then(|| entropy_floor(&Grammar::new(recipe.seed), &held_out, num_around, scored))
+        let is_generated = recipe.data.values().all(|source| source.generate.is_some());
+        let entropy = (is_generated && recipe.data.len() == 1 && recipe.tokenizer().is_none())
+            .then(|| entropy_floor(&Grammar::new(recipe.seed), &samples, num_around, scored_tokens))
             .flatten();
-        let pack = |samples, shuffle, which| {
-            let sequences = Sequences::new(samples, packing(shuffle));
-            sequences.map(Arc::new).map_err(|source| Error::Pack { which, source })
+        let text = Text { entropy, bytes_per_token: bytes_per_token(&samples, bos, eos) };
+        let apart = recipe.tokens.document_mask;
+        let held_out = {
+            let loader = sources::loader(run, recipe, held_out, Kind::HeldOut, bos, eos)?;
+            let count = recipe.evaluate.sequences.min(loader.num_sequences().unwrap_or(u64::MAX));
+            let sequences: Vec<Sequence> = sequences(&loader, 0..count)?;
+            HeldOut::new(sequences, recipe.evaluate.batch, apart)
         };
-        let held_out = pack(held_out, false, "held-out")?;
-        Ok(Self {
-            train: pack(train, recipe.tokens.shuffle, "training")?,
-            held_out: HeldOut::new(held_out, recipe.evaluate.sequences, recipe.evaluate.batch),
-            text: Text { entropy, bytes_per_token },
-            header,
-            tokenizer,
-        })
+        let train = Arc::new(sources::loader(run, recipe, train, Kind::Train, bos, eos)?);
+        Ok(Self { train, held_out, text, header, tokenizer })
     }
+
+    /// Whether a stage finds as many sequences as it reads.
+    ///
+    /// # Errors
+    /// [`Error::TooFewSequences`] if the sources end before: they are read so often and no more.
+    pub fn enough(&self, stage: &'static str, needed: u64) -> Result<(), Error> {
+        match self.train.num_sequences() {
+            Some(found) if found < needed => Err(Error::TooFewSequences { stage, needed, found }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The samples of the first `tokens` of each source.
+fn scored(sources: &[(String, Arc<Shards>)], tokens: u64) -> Result<Vec<Sample>, Error> {
+    let mut samples: Vec<Sample> = Vec::new();
+    for (_, shards) in sources {
+        let mut left = tokens;
+        'shards: for shard in 0..shards.len() {
+            for row_group in 0..shards.num_row_groups(shard) {
+                for sample in shards.read_row_group(shard, row_group)? {
+                    left = left.saturating_sub(sample.tokens.len() as u64);
+                    samples.push(sample);
+                    if left == 0 {
+                        break 'shards;
+                    }
+                }
+            }
+        }
+    }
+    Ok(samples)
 }
 
 /// The tokens put around documents.

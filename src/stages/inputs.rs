@@ -55,7 +55,7 @@ pub fn inputs(recipe: &Recipe) -> Result<Inputs, Error> {
     }
     let mut sources = Vec::new();
     for (name, source) in &recipe.data {
-        if let Some(path) = &source.path {
+        if let Some(path) = source.path.as_ref().filter(|_| !source.is_tokens()) {
             let corpus = Corpus::open(&spec(path.clone(), source))?;
             sources.push((name.clone(), corpus.files().count(), corpus.num_bytes()));
         }

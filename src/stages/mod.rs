@@ -27,6 +27,7 @@ pub mod observe;
 pub mod passes;
 pub mod prepare;
 pub mod prune;
+pub mod sources;
 pub mod train;
 
 use std::sync::Arc;
@@ -36,13 +37,16 @@ pub use context::Context;
 use crate::error::Error;
 use data::Data;
 
-/// Runs what is left of the run, and gives what its models are worth.
+/// Runs what is left of the run, and gives what its models are worth; nothing if only tokens are made.
 ///
 /// # Errors
 /// The first stage that fails to begin or to end; [`Error::Stopped`] if the run was asked to stop. A failure inside
 /// of a graph does not return: it goes to the context's halt.
-pub fn run(ctx: &Arc<Context>) -> Result<evaluate::Evaluated, Error> {
+pub fn run(ctx: &Arc<Context>) -> Result<Option<evaluate::Evaluated>, Error> {
     prepare::prepare(ctx)?;
+    if ctx.run.recipe.is_data_alone() {
+        return Ok(None);
+    }
     let data = Data::open(ctx)?;
     train::pretrain(ctx, &data)?;
     observe::observe(ctx, &data)?;
@@ -51,7 +55,7 @@ pub fn run(ctx: &Arc<Context>) -> Result<evaluate::Evaluated, Error> {
     train::control(ctx, &data)?;
     let evaluated = evaluate::evaluate(ctx, &data)?;
     export::export(ctx, &data)?;
-    Ok(evaluated)
+    Ok(Some(evaluated))
 }
 
 /// The stages that a recipe asks for, with their steps where the recipe alone says how many.
@@ -71,6 +75,8 @@ pub fn steps_of(recipe: &crate::recipe::Recipe) -> Vec<(&'static str, Option<u64
     stages.extend(distil.map(|steps| ("distil", Some(steps))));
     stages
         .extend(distil.filter(|_| recipe.control.is_some()).map(|steps| ("control", Some(steps))));
-    stages.extend([("evaluate", None), ("export", None)]);
+    if !recipe.is_data_alone() {
+        stages.extend([("evaluate", None), ("export", None)]);
+    }
     stages
 }

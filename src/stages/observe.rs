@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dataflows::roles::{Feed, Fold, Staging, Work};
 use dataflows::{At, Failure, Step};
-use datasets::pack::Sequences;
+use datasets::loader::Loader;
 use datasets::store::{Checkpoint, Checkpoints};
 use serde_json::json;
 
@@ -13,6 +13,7 @@ use super::commit::part;
 use super::context::Context;
 use super::data::Data;
 use super::passes::{PassOver, pass_over};
+use super::train::feed::sequences;
 use super::{models, train::in_working_type};
 use crate::distill::Batch;
 use crate::error::Error;
@@ -41,8 +42,10 @@ pub fn observe(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
     let teacher = models::teacher(ctx, data)?;
     ctx.run.recipe.student_config(&teacher.config)?;
     let config = teacher.config.clone();
-    let sequences = Arc::clone(&data.train);
-    let feed = move |_| Feeding { sequences: Arc::clone(&sequences), batch, end };
+    data.enough(STAGE, end)?;
+    let loader = Arc::clone(&data.train);
+    let apart = ctx.run.recipe.tokens.document_mask;
+    let feed = move |_| Feeding { loader: Arc::clone(&loader), apart, batch, end };
     let observer = in_working_type(ctx, &teacher);
     let work = move |_| Observing { teacher: observer.clone() };
     let shared = Arc::clone(ctx);
@@ -86,7 +89,8 @@ fn read(dir: &Path, config: &crate::model::ModelConfig) -> Result<Importance, Er
 }
 
 struct Feeding {
-    sequences: Arc<Sequences>,
+    loader: Arc<Loader>,
+    apart: bool,
     batch: u64,
     end: u64,
 }
@@ -98,9 +102,8 @@ impl Feed for Feeding {
     fn feed(&mut self, at: At) -> Result<Option<Batch>, Failure> {
         let first = (at.step.0 * u64::from(SHARDS) + u64::from(at.shard)) * self.batch;
         let last = (first + self.batch).min(self.end);
-        let sequences: Vec<Vec<u32>> =
-            (first..last).map(|index| self.sequences.get(index).tokens).collect();
-        Ok((!sequences.is_empty()).then(|| Batch::new(&sequences)))
+        let sequences = sequences(&self.loader, first..last).map_err(Failure::of)?;
+        Ok((!sequences.is_empty()).then(|| Batch::new(&sequences, self.apart)))
     }
 }
 
@@ -113,7 +116,11 @@ impl Work for Observing {
     type Output = Option<Importance>;
 
     fn work(&mut self, _: At, batch: Option<Batch>) -> Result<Option<Importance>, Failure> {
-        Ok(batch.map(|batch| Importance::of(&self.teacher, &batch.inputs(&self.teacher.device()))))
+        let device = self.teacher.device();
+        Ok(batch.map(|batch| {
+            let documents = batch.documents();
+            Importance::of(&self.teacher, &batch.inputs(&device), documents.as_ref())
+        }))
     }
 }
 

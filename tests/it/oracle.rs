@@ -3,10 +3,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use datasets::pack::{Packing, Sequences};
-use datasets::shard::{Sample, Shards};
+use datasets::loader::Loader;
+use datasets::shard::Sample;
 use datasets::table::{Column, Table};
 use kernels::host::take;
 use kernels::loss::{LossSums, Objective};
@@ -19,6 +18,9 @@ use stillflow::model::{Decoder, Weight};
 use stillflow::prune::{Importance, PrunePlan, cut};
 use stillflow::recipe::{Recipe, Train};
 use stillflow::stages::data::bytes_per_token;
+use stillflow::stages::prepare::Kind;
+use stillflow::stages::sources;
+use stillflow::stages::train::feed::sequences;
 use stillflow::weights::{ModelDirectory, initialise, load};
 
 use super::runs::Small;
@@ -27,7 +29,7 @@ use super::runs::Small;
 struct Oracle {
     run: PathBuf,
     recipe: Recipe,
-    train: Sequences,
+    train: Loader,
     held_out: HeldOut,
     text: Text,
 }
@@ -42,26 +44,34 @@ struct Trained {
 impl Oracle {
     fn open(run: PathBuf) -> (Self, usize, [(&'static str, Option<u32>); 2]) {
         let recipe = Recipe::resolve(&run.to_string_lossy(), &[]).unwrap();
-        let shards = |kind: &str| Shards::open(&run.join("tokens").join(kind), None).unwrap();
-        let (train, held_out) = (shards("train"), shards("held-out").read_all().unwrap());
-        assert!(train.entries().len() > 1, "the small run has more than one shard");
-        let header = train.header().unwrap().clone();
+        let opened = |kind| sources::open(&run, &recipe, kind).unwrap();
+        let (train, held_out) = (opened(Kind::Train), opened(Kind::HeldOut));
+        assert!(train.iter().any(|(_, shards)| shards.len() > 1), "more than one shard");
+        let header = train[0].1.header().clone();
         let (bos, eos) = (header.bos_id, header.eos_id);
-        let pack = |samples: Vec<Sample>, shuffle| {
-            let seq_tokens = usize::try_from(recipe.tokens.seq_tokens).unwrap();
-            Sequences::new(samples, Packing { seq_tokens, bos, eos, shuffle, seed: recipe.seed })
-                .unwrap()
-        };
-        let text = Text { entropy: None, bytes_per_token: bytes_per_token(&held_out, bos, eos) };
-        let held_out = Arc::new(pack(held_out, false));
-        let held_out = HeldOut::new(held_out, recipe.evaluate.sequences, recipe.evaluate.batch);
-        let train = pack(train.read_all().unwrap(), recipe.tokens.shuffle);
+        let scored = recipe.evaluate.sequences * recipe.tokens.seq_tokens;
+        let mut samples: Vec<Sample> = Vec::new();
+        for (_, shards) in &held_out {
+            let mut left = scored;
+            for sample in shards.read_all().unwrap() {
+                if left > 0 {
+                    left = left.saturating_sub(sample.tokens.len() as u64);
+                    samples.push(sample);
+                }
+            }
+        }
+        let text = Text { entropy: None, bytes_per_token: bytes_per_token(&samples, bos, eos) };
+        let held_out = sources::loader(&run, &recipe, held_out, Kind::HeldOut, bos, eos).unwrap();
+        let count = recipe.evaluate.sequences.min(held_out.num_sequences().unwrap());
+        let held_out = sequences(&held_out, 0..count).unwrap();
+        let held_out = HeldOut::new(held_out, recipe.evaluate.batch, false);
+        let train = sources::loader(&run, &recipe, train, Kind::Train, bos, eos).unwrap();
         let special = [("bos_token_id", bos), ("eos_token_id", eos)];
         (Self { run, train, held_out, text, recipe }, header.vocab_size as usize, special)
     }
 
-    fn batch(&self, sequences: std::ops::Range<u64>) -> Batch {
-        Batch::new(&sequences.map(|index| self.train.get(index).tokens).collect::<Vec<_>>())
+    fn batch(&self, range: std::ops::Range<u64>) -> Batch {
+        Batch::new(&sequences(&self.train, range).unwrap(), false)
     }
 
     /// One training stage.
@@ -226,7 +236,7 @@ fn a_run_ends_with_the_bytes_of_a_plain_loop() {
     let mut first = 0;
     while first < prune.calibration_sequences {
         let last = (first + prune.calibration_batch).min(prune.calibration_sequences);
-        importance.add(&Importance::of(&teacher, &oracle.batch(first..last).inputs(&device)));
+        importance.add(&Importance::of(&teacher, &oracle.batch(first..last).inputs(&device), None));
         first = last;
     }
     let shape = recipe.student_config(&config).unwrap();

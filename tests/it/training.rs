@@ -25,7 +25,7 @@ fn batches(size: usize) -> Vec<Batch> {
     let sequence =
         |row: u32| (0..=SEQ as u32).map(|i| (i * 7 + row * 13 + i * i * row) % 90).collect();
     let sequences: Vec<Vec<u32>> = (0..SEQUENCES).map(sequence).collect();
-    sequences.chunks(size).map(Batch::new).collect()
+    sequences.chunks(size).map(Batch::of_tokens).collect()
 }
 
 fn values(decoder: &Decoder) -> Vec<(String, Vec<f32>)> {
@@ -96,7 +96,7 @@ fn importance_does_not_depend_on_its_micro_batches() {
     let observe = |size: usize| {
         let mut sums = Importance::zeros(&teacher.config);
         for batch in batches(size) {
-            sums.add(&Importance::of(&teacher, &batch.inputs(&Device::flex())));
+            sums.add(&Importance::of(&teacher, &batch.inputs(&Device::flex()), None));
         }
         sums
     };
@@ -151,7 +151,7 @@ fn the_plan_keeps_what_scores_highest_and_what_is_silent_costs_nothing() {
     let Ok(parameters) = teacher.parameters.clone().map(&mut hush);
     assert_eq!(*seen.borrow(), config.num_hidden_layers);
     let hushed = Decoder { parameters, ..teacher };
-    let importance = Importance::of(&hushed, &ids);
+    let importance = Importance::of(&hushed, &ids, None);
     let kept = config.intermediate_size - silent.len();
     let student = stillflow::model::ModelConfig { intermediate_size: kept, ..config.clone() };
     let layers: Vec<usize> = (0..config.num_hidden_layers).collect();

@@ -124,11 +124,11 @@ fn batch(seed: u64, config: &ModelConfig) -> Batch {
     let (batch, seq) = (3, 7);
     let tokens = random(batch * (seq + 1), seed).into_iter();
     let tokens = tokens.map(|x| ((x + 1.0) / 2.0 * config.vocab_size as f32) as u32).collect();
-    Batch { batch, seq, tokens }
+    Batch { batch, seq, tokens, ..Batch::default() }
 }
 
 fn states(teacher: &Decoder, ids: &Tensor<2, Int>) -> Teacher {
-    Teacher { hidden: teacher.hidden(ids, &mut |_, _, _| {}), head: teacher.head() }
+    Teacher { hidden: teacher.hidden(ids, None, &mut |_, _, _| {}), head: teacher.head() }
 }
 
 /// The largest difference, relative to the largest value.
@@ -210,9 +210,9 @@ fn losses_gradients_and_importance_on_an_adapter_are_the_cpus() {
             let (ids, labels) = (batch.inputs(&device), batch.labels(&device));
             let teacher = with.then(|| states(teacher, &ids));
             let scale = 1.0 / batch.num_tokens() as f64;
-            let forward = decoder.loss(&ids, &labels, teacher.as_ref(), o);
+            let forward = decoder.loss(&ids, None, &labels, teacher.as_ref(), o);
             let (sums, gradients) =
-                decoder.loss_and_gradients(&ids, &labels, teacher.as_ref(), o, scale, r);
+                decoder.loss_and_gradients(&ids, None, &labels, teacher.as_ref(), o, scale, r);
             assert_eq!(forward.agreed, sums.agreed);
             within("forward alone", (forward.cross_entropy / sums.cross_entropy - 1.0).abs(), 1e-6);
             (sums, gradients)
@@ -228,8 +228,8 @@ fn losses_gradients_and_importance_on_an_adapter_are_the_cpus() {
             }
         }
 
-        let expected = Importance::of(&cpu, &batch.inputs(&Device::flex()));
-        let found = Importance::of(&gpu, &batch.inputs(&device));
+        let expected = Importance::of(&cpu, &batch.inputs(&Device::flex()), None);
+        let found = Importance::of(&gpu, &batch.inputs(&device), None);
         assert_eq!(found.samples, expected.samples);
         for (site, found, expected) in [
             ("input_norm", &found.input_norm, &expected.input_norm),

@@ -301,7 +301,7 @@ fn weights_of_another_model_than_the_configuration_are_refused() {
     );
 }
 
-const A_TEXT: &str = "hint: a text is a .txt, .md, .jsonl or .parquet file, a folder of them or a glob such as 'corpus/*.jsonl'\n";
+const A_TEXT: &str = "hint: a text is a .txt, .md, .jsonl (also as .gz or .zst) or .parquet file, a folder of them or a glob such as 'corpus/*.jsonl'\n";
 
 #[test]
 fn a_text_that_is_not_there_or_empty_is_refused_before_anything_is_done() {
@@ -506,7 +506,7 @@ fn damaged_shards_are_named_nothing_else_is_lost_and_the_hint_makes_them_again()
     let line = format!("run {FROM_TEACHER}");
     place.stillflow(&line).done();
     let before = place.files("run");
-    let shard = "run/tokens/train/tokens-00000.parquet";
+    let shard = "run/tokens/train/corpus/tokens-00000.parquet";
     let whole = place.read(shard);
     let mut flipped = whole.clone();
     flipped[whole.len() / 3] ^= 1;
@@ -516,7 +516,7 @@ fn damaged_shards_are_named_nothing_else_is_lost_and_the_hint_makes_them_again()
         (
             Some(flipped),
             format!(
-                "error: row group 0 of shard `{shard}` is damaged: its hash is <…>, expected <…>\n\n{hint}"
+                "error: row group 0 of shard `{shard}`, from byte 0, is damaged: its hash is <…>, expected <…>\n\n{hint}"
             ),
         ),
         (
@@ -530,7 +530,7 @@ fn damaged_shards_are_named_nothing_else_is_lost_and_the_hint_makes_them_again()
         (
             None,
             format!(
-                "error: could not find `{shard}`\n  cause: No such file or directory (os error 2)\n\n{hint}"
+                "error: could not open `{shard}`\n  cause: No such file or directory (os error 2)\n\n{hint}"
             ),
         ),
     ] {

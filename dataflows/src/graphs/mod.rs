@@ -2,15 +2,18 @@
 //!
 //! Each is one function that reads top to bottom as its picture, and takes the roles it is made of.
 
+pub mod cluster;
 mod distil;
 mod pass;
 mod run;
 #[cfg(test)]
 mod tests;
+mod throughput;
 
 pub use distil::{Distil, distil};
 pub use pass::{Pass, pass};
 pub use run::{Outcome, RunError};
+pub use throughput::{Container, Measured, Throughput, throughput};
 
 use std::time::Duration;
 

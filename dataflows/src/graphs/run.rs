@@ -1,12 +1,20 @@
-//! Runs a graph on the threads of one process.
+//! Runs a graph on the threads of one process, or of several.
 
+use std::any::Any;
 use std::sync::{Mutex, PoisonError};
 
 use thiserror::Error;
+use timely::communication::allocator::ProcessBuilder;
+use timely::communication::allocator::zero_copy::initialize::initialize_networking_from_sockets;
+use timely::communication::{AllocatorBuilder, Hooks};
 use timely::dataflow::Scope;
-use timely::{CommunicationConfig, Config, WorkerConfig};
+use timely::execute::execute_from;
+use timely::worker::Worker;
+use timely::{CommunicationConfig, WorkerConfig};
 
+use super::cluster::Cluster;
 use crate::course::Course;
+use crate::failure::{Halt, once};
 use crate::time::Step;
 
 /// How a run ended, with all that it did sealed.
@@ -47,23 +55,65 @@ pub(super) fn run<B>(workers: usize, course: &Course, build: B) -> Result<Outcom
 where
     B: for<'scope> Fn(Scope<'scope, u64>) + Send + Sync + 'static,
 {
-    let communication = match workers {
-        1 => CommunicationConfig::Thread,
-        workers => CommunicationConfig::Process(workers),
-    };
-    let config = Config { communication, worker: WorkerConfig::default() };
-    let guards = timely::execute(config, move |worker| {
+    let threads = Threads { workers, serialize: false, cluster: None };
+    execute(threads, move |worker| {
         worker.dataflow(&build);
         while worker.step_or_park(None) {}
-    })
-    .map_err(|reason| RunError::Start { workers, reason })?;
-    for (worker, result) in guards.join().into_iter().enumerate() {
-        result.map_err(|reason| RunError::Worker { worker, reason })?;
-    }
+    })?;
     Ok(match course.end() {
         end if end < course.planned_end() => Outcome::Stopped { step: end },
         _ => Outcome::Finished,
     })
+}
+
+/// The threads that workers run on.
+pub(super) struct Threads {
+    /// How many in this process.
+    pub(super) workers: usize,
+    /// Whether what they send each other is serialised, as between processes.
+    pub(super) serialize: bool,
+    /// The other processes, and what is told when one is lost.
+    pub(super) cluster: Option<(Cluster, Halt)>,
+}
+
+/// Runs `work` on each worker, and returns what each of this process made.
+pub(super) fn execute<T, F>(threads: Threads, work: F) -> Result<Vec<T>, RunError>
+where
+    T: Send + 'static,
+    F: Fn(&mut Worker) -> T + Send + Sync + 'static,
+{
+    let Threads { workers, serialize, cluster } = threads;
+    let start = |reason| RunError::Start { workers, reason };
+    let (builders, others) = match cluster {
+        Some((cluster, halt)) => {
+            let hooks = Hooks::default();
+            let vector = if serialize {
+                ProcessBuilder::new_bytes_vector
+            } else {
+                ProcessBuilder::new_typed_vector
+            };
+            let local = vector(workers, hooks.refill.clone(), None);
+            let index = cluster.index();
+            let links = cluster.links(&once(halt));
+            let (builders, guard) =
+                initialize_networking_from_sockets(local, links, index, workers, hooks)
+                    .map_err(|error| start(error.to_string()))?;
+            let builders = builders.into_iter().map(AllocatorBuilder::Tcp).collect();
+            (builders, Box::new(guard) as Box<dyn Any + Send>)
+        }
+        None => match (workers, serialize) {
+            (1, _) => CommunicationConfig::Thread,
+            (workers, false) => CommunicationConfig::Process(workers),
+            (workers, true) => CommunicationConfig::ProcessBinary(workers),
+        }
+        .try_build()
+        .map_err(start)?,
+    };
+    let guards = execute_from(builders, others, WorkerConfig::default(), work).map_err(start)?;
+    let results = guards.join().into_iter().enumerate();
+    results
+        .map(|(worker, result)| result.map_err(|reason| RunError::Worker { worker, reason }))
+        .collect()
 }
 
 /// A role that exists once, and lives on worker 0.

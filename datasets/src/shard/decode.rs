@@ -11,6 +11,7 @@ use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, RecordBatch};
 use arrow_schema::{DataType, FieldRef};
 
 use super::{Sample, SampleId, ShardError};
+use crate::TokenLists;
 
 /// The columns of our own shards, in their order.
 pub(super) const COLUMNS: [&str; 5] = ["id", "source", "tokens", "num_tokens", "num_bytes"];
@@ -18,6 +19,7 @@ pub(super) const COLUMNS: [&str; 5] = ["id", "source", "tokens", "num_tokens", "
 /// Where rows come from, for errors.
 pub(super) struct Place<'a> {
     pub(super) path: &'a Path,
+    pub(super) row_group: usize,
     pub(super) column: &'a str,
     pub(super) vocab_size: u32,
     /// The row of the file that the batch begins with.
@@ -30,6 +32,29 @@ impl Place<'_> {
         ShardError::WrongType { path, column, expected, found }
     }
 
+    fn out_of_range(&self, row: usize, position: usize, id: String) -> ShardError {
+        ShardError::TokenOutOfRange {
+            path: self.path.to_owned(),
+            row_group: self.row_group,
+            row: self.row(row),
+            position,
+            id,
+            vocab_size: self.vocab_size,
+        }
+    }
+
+    /// Ends a list.
+    fn bound(&self, row: usize, lists: &mut TokenLists) -> Result<(), ShardError> {
+        let tokens = lists.tokens.len();
+        let bound = u32::try_from(tokens).map_err(|_| ShardError::TooMany {
+            path: self.path.to_owned(),
+            row_group: self.row_group,
+            row: self.row(row),
+        })?;
+        lists.bounds.push(bound);
+        Ok(())
+    }
+
     fn row(&self, row: usize) -> u64 {
         self.first_row + row as u64
     }
@@ -39,6 +64,7 @@ impl Place<'_> {
             None => Ok(()),
             Some(row) => Err(ShardError::Null {
                 path: self.path.to_owned(),
+                row_group: self.row_group,
                 column: column.to_owned(),
                 row: self.row(row),
             }),
@@ -46,15 +72,25 @@ impl Place<'_> {
     }
 }
 
+/// What a column of tokens is.
+pub(super) const EXPECTED: &str = "a list of integers, or binary of little-endian ones";
+
 /// Whether a column can hold tokens.
-pub(super) fn is_token_list(data_type: &DataType) -> bool {
+pub(super) fn holds_tokens(data_type: &DataType) -> bool {
     let integers = |field: &FieldRef| field.data_type().is_integer();
     match data_type {
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
             integers(item)
         }
-        _ => false,
+        other => matches!(other, DataType::Binary | DataType::LargeBinary),
     }
+}
+
+/// The values of a column of lengths.
+pub(super) fn lengths(place: &Place<'_>, array: &ArrayRef) -> Result<Vec<u32>, ShardError> {
+    place.no_nulls("num_tokens", array)?;
+    let wrong = || place.wrong("num_tokens", "uint32", array.data_type());
+    Ok(array.as_primitive_opt::<UInt32Type>().ok_or_else(wrong)?.values().to_vec())
 }
 
 /// The samples of a batch of our own shards.
@@ -76,9 +112,9 @@ pub(super) fn samples(place: &Place<'_>, batch: &RecordBatch) -> Result<Vec<Samp
         column("num_bytes")?,
     ];
     let ids = ids
-        .as_fixed_size_binary_opt()
-        .filter(|ids| ids.value_length() == 16)
-        .ok_or_else(|| place.wrong("id", "fixed_size_binary(16)", ids.data_type()))?;
+        .as_binary_opt::<i32>()
+        .filter(|ids| ids.iter().flatten().all(|id| id.len() == 16))
+        .ok_or_else(|| place.wrong("id", "binary of 16 bytes", ids.data_type()))?;
     let sources = sources
         .as_string_opt::<i32>()
         .ok_or_else(|| place.wrong("source", "utf8", sources.data_type()))?;
@@ -90,7 +126,10 @@ pub(super) fn samples(place: &Place<'_>, batch: &RecordBatch) -> Result<Vec<Samp
     let text_bytes = uint32("num_bytes", text_bytes)?;
     let mut source: Arc<str> = Arc::from("");
     let mut samples = Vec::with_capacity(batch.num_rows());
-    for (row, tokens) in lists(place, tokens)?.into_iter().enumerate() {
+    let mut read = TokenLists::default();
+    lists(place, tokens, &mut read)?;
+    for row in 0..read.len() {
+        let tokens = read.get(row).to_vec();
         if tokens.len() as u64 != u64::from(lengths.value(row)) {
             return Err(ShardError::NumTokens {
                 path: place.path.to_owned(),
@@ -111,8 +150,12 @@ pub(super) fn samples(place: &Place<'_>, batch: &RecordBatch) -> Result<Vec<Samp
     Ok(samples)
 }
 
-/// The token lists of a column, of whatever list and integer type.
-pub(super) fn lists(place: &Place<'_>, array: &ArrayRef) -> Result<Vec<Vec<u32>>, ShardError> {
+/// Appends the token lists of a column, of whatever list and integer type, and gives the largest token.
+pub(super) fn lists(
+    place: &Place<'_>,
+    array: &ArrayRef,
+    lists: &mut TokenLists,
+) -> Result<u32, ShardError> {
     place.no_nulls(place.column, array)?;
     let (starts, values): (Vec<usize>, ArrayRef) = match array.data_type() {
         DataType::List(_) => {
@@ -128,58 +171,87 @@ pub(super) fn lists(place: &Place<'_>, array: &ArrayRef) -> Result<Vec<Vec<u32>>
         DataType::FixedSizeList(_, size) => {
             let list = array.as_fixed_size_list();
             let size = usize::try_from(*size).unwrap_or(0);
-            ((0..=list.len()).map(|row| row * size).collect(), Arc::clone(list.values()))
+            let first = usize::try_from(list.value_offset_at(0)).unwrap_or(0);
+            ((0..=list.len()).map(|row| first + row * size).collect(), Arc::clone(list.values()))
         }
-        found => return Err(place.wrong(place.column, "a list of integers", found)),
+        DataType::Binary => return binary(place, array.as_binary::<i32>().iter(), lists),
+        DataType::LargeBinary => return binary(place, array.as_binary::<i64>().iter(), lists),
+        found => return Err(place.wrong(place.column, EXPECTED, found)),
     };
     if values.null_count() > 0
         && let Some(at) = (0..values.len()).find(|at| values.is_null(*at))
     {
         let row = starts.partition_point(|start| *start <= at).saturating_sub(1);
         let (path, column) = (place.path.to_owned(), place.column.to_owned());
-        return Err(ShardError::Null { path, column, row: place.row(row) });
+        let (row_group, row) = (place.row_group, place.row(row));
+        return Err(ShardError::Null { path, row_group, column, row });
     }
     match values.data_type() {
-        DataType::Int8 => cut::<Int8Type>(place, &starts, &values),
-        DataType::Int16 => cut::<Int16Type>(place, &starts, &values),
-        DataType::Int32 => cut::<Int32Type>(place, &starts, &values),
-        DataType::Int64 => cut::<Int64Type>(place, &starts, &values),
-        DataType::UInt8 => cut::<UInt8Type>(place, &starts, &values),
-        DataType::UInt16 => cut::<UInt16Type>(place, &starts, &values),
-        DataType::UInt32 => cut::<UInt32Type>(place, &starts, &values),
-        DataType::UInt64 => cut::<UInt64Type>(place, &starts, &values),
-        _ => Err(place.wrong(place.column, "a list of integers", array.data_type())),
+        DataType::Int8 => cut::<Int8Type>(place, &starts, &values, lists),
+        DataType::Int16 => cut::<Int16Type>(place, &starts, &values, lists),
+        DataType::Int32 => cut::<Int32Type>(place, &starts, &values, lists),
+        DataType::Int64 => cut::<Int64Type>(place, &starts, &values, lists),
+        DataType::UInt8 => cut::<UInt8Type>(place, &starts, &values, lists),
+        DataType::UInt16 => cut::<UInt16Type>(place, &starts, &values, lists),
+        DataType::UInt32 => cut::<UInt32Type>(place, &starts, &values, lists),
+        DataType::UInt64 => cut::<UInt64Type>(place, &starts, &values, lists),
+        _ => Err(place.wrong(place.column, EXPECTED, array.data_type())),
     }
+}
+
+/// Tokens as raw bytes: two a token where all ids fit, else four.
+fn binary<'a>(
+    place: &Place<'_>,
+    rows: impl Iterator<Item = Option<&'a [u8]>>,
+    lists: &mut TokenLists,
+) -> Result<u32, ShardError> {
+    let width = if place.vocab_size <= 1 << 16 { 2 } else { 4 };
+    let mut max_id = 0;
+    for (row, bytes) in rows.map(Option::unwrap_or_default).enumerate() {
+        if bytes.len() % width != 0 {
+            return Err(ShardError::NumTokens {
+                path: place.path.to_owned(),
+                row: place.row(row),
+                expected: (bytes.len() / width * width) as u64,
+                found: bytes.len() as u64,
+            });
+        }
+        for (position, bytes) in bytes.chunks_exact(width).enumerate() {
+            let id = bytes.iter().rev().fold(0, |id, byte| id << 8 | u32::from(*byte));
+            if id >= place.vocab_size {
+                return Err(place.out_of_range(row, position, id.to_string()));
+            }
+            max_id = max_id.max(id);
+            lists.tokens.push(id);
+        }
+        place.bound(row, lists)?;
+    }
+    Ok(max_id)
 }
 
 fn cut<T>(
     place: &Place<'_>,
     starts: &[usize],
     values: &ArrayRef,
-) -> Result<Vec<Vec<u32>>, ShardError>
+    lists: &mut TokenLists,
+) -> Result<u32, ShardError>
 where
     T: ArrowPrimitiveType,
     T::Native: TryInto<u32> + ToString,
 {
     let values = values.as_primitive::<T>().values();
-    let list = |(row, range): (usize, &[usize])| {
-        let values = &values[range[0]..range[1]];
-        let mut tokens = Vec::with_capacity(values.len());
-        for (position, value) in values.iter().enumerate() {
+    let mut max_id = 0;
+    for (row, range) in starts.windows(2).enumerate() {
+        for (position, value) in values[range[0]..range[1]].iter().enumerate() {
             match (*value).try_into() {
-                Ok(id) if id < place.vocab_size => tokens.push(id),
-                _ => {
-                    return Err(ShardError::TokenOutOfRange {
-                        path: place.path.to_owned(),
-                        row: place.row(row),
-                        position,
-                        id: value.to_string(),
-                        vocab_size: place.vocab_size,
-                    });
+                Ok(id) if id < place.vocab_size => {
+                    max_id = max_id.max(id);
+                    lists.tokens.push(id);
                 }
+                _ => return Err(place.out_of_range(row, position, value.to_string())),
             }
         }
-        Ok(tokens)
-    };
-    starts.windows(2).enumerate().map(list).collect()
+        place.bound(row, lists)?;
+    }
+    Ok(max_id)
 }

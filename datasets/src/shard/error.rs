@@ -89,16 +89,18 @@ pub enum ShardError {
         found: u64,
     },
     /// Stored bytes that do not match their hash.
-    #[error("{part} of shard `{}` is damaged: its hash is {found}, expected {expected}", path.display())]
+    #[error("{part} of shard `{}`, from byte {offset}, is damaged: its hash is {found}, expected {expected}", path.display())]
     Hash {
         /// The shard.
         path: PathBuf,
         /// `row group 3`, or `the footer`.
         part: String,
+        /// Where its bytes begin.
+        offset: u64,
         /// The hash by the manifest.
-        expected: Digest,
+        expected: String,
         /// The hash of the bytes on disk.
-        found: Digest,
+        found: String,
     },
     /// A file that is not Parquet, or a damaged one.
     #[error("`{}` is not a whole Parquet file", path.display())]
@@ -109,12 +111,14 @@ pub enum ShardError {
         source: ParquetFault,
     },
     /// A row group that does not decode.
-    #[error("row group {row_group} of `{}` cannot be read", path.display())]
+    #[error("column `{column}` of row group {row_group} of `{}` cannot be read", path.display())]
     BadRowGroup {
         /// The file.
         path: PathBuf,
         /// The row group, from 0.
         row_group: usize,
+        /// The column.
+        column: String,
         /// What is wrong with it.
         source: ParquetFault,
     },
@@ -127,6 +131,14 @@ pub enum ShardError {
         column: String,
         /// The columns it has.
         have: Vec<String>,
+    },
+    /// A file with a column twice.
+    #[error("`{}` has more than one column `{column}`", path.display())]
+    AmbiguousColumn {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
     },
     /// A column of the wrong type.
     #[error("column `{column}` of `{}` is {found}, expected {expected}", path.display())]
@@ -141,20 +153,24 @@ pub enum ShardError {
         found: String,
     },
     /// A null.
-    #[error("column `{column}` of `{}` holds a null in row {row}", path.display())]
+    #[error("column `{column}` of `{}` holds a null in row {row}, row group {row_group}", path.display())]
     Null {
         /// The file.
         path: PathBuf,
+        /// The row group, from 0.
+        row_group: usize,
         /// The column.
         column: String,
         /// The row in the file, from 0.
         row: u64,
     },
     /// A token that is not in the vocabulary.
-    #[error("token {position} of row {row} of `{}` is {id}, expected 0 to {vocab_size} exclusive", path.display())]
+    #[error("token {position} of row {row} of `{}`, row group {row_group}, is {id}, expected 0 to {vocab_size} exclusive", path.display())]
     TokenOutOfRange {
         /// The file.
         path: PathBuf,
+        /// The row group, from 0.
+        row_group: usize,
         /// The row in the file, from 0.
         row: u64,
         /// The position in the row, from 0.
@@ -190,6 +206,16 @@ pub enum ShardError {
         /// The count.
         found: u64,
     },
+    /// More tokens in one row group than can be counted.
+    #[error("row group {row_group} of `{}` has more than 2^32 tokens at row {row}", path.display())]
+    TooMany {
+        /// The file.
+        path: PathBuf,
+        /// The row group, from 0.
+        row_group: usize,
+        /// The row in the file, from 0.
+        row: u64,
+    },
     /// A sample that is too long for one row.
     #[error("sample {id} has {tokens} tokens, expected at most {limit}")]
     TooLong {
@@ -203,11 +229,6 @@ pub enum ShardError {
 }
 
 impl ShardError {
-    pub(super) fn io(path: &Path, operation: &'static str) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io { path, operation, source }
-    }
-
     pub(super) fn store(path: &Path) -> impl FnOnce(StoreError) -> Self {
         let path = path.to_owned();
         move |source| Self::Store { path, source }

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Header, ShardError};
-use crate::store::{Digest, sealed};
+use super::{Checksum, Header, ShardError};
+use crate::store::{Digest, sealed, write_atomic};
 
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 const FILE: &str = "manifest.json";
 
 /// A row group of a shard.
@@ -24,7 +24,7 @@ pub struct RowGroup {
     /// How many stored bytes it has.
     pub bytes: u64,
     /// Their hash.
-    pub hash: Digest,
+    pub hash: Checksum,
 }
 
 /// A shard, as the manifest knows it.
@@ -34,12 +34,12 @@ pub struct ShardEntry {
     pub file: String,
     /// Its file's length.
     pub bytes: u64,
-    /// The digest of the whole file.
+    /// The digest of the whole file; of files of others, of their parts' checksums.
     pub digest: Digest,
     /// Its row groups, in order.
     pub row_groups: Vec<RowGroup>,
     /// The hash of the bytes after the last row group.
-    pub footer: Digest,
+    pub footer: Checksum,
 }
 
 impl ShardEntry {
@@ -63,6 +63,12 @@ impl ShardEntry {
 pub(super) struct Manifest {
     pub(super) version: u32,
     pub(super) header: Header,
+    /// The column of token lists, in files of others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) column: Option<String>,
+    /// Where the files are, if not beside the manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) location: Option<String>,
     pub(super) entries: Vec<ShardEntry>,
 }
 
@@ -75,9 +81,33 @@ pub fn write_manifest(
     header: &Header,
     entries: &[ShardEntry],
 ) -> Result<Digest, ShardError> {
+    write(dir, header, None, "", entries)
+}
+
+/// Writes the manifest of files of others: where they are, and which of their columns holds tokens.
+pub(super) fn write(
+    dir: &Path,
+    header: &Header,
+    column: Option<&str>,
+    location: &str,
+    entries: &[ShardEntry],
+) -> Result<Digest, ShardError> {
     let path = dir.join(FILE);
-    let manifest = Manifest { version: VERSION, header: header.clone(), entries: entries.to_vec() };
+    let manifest = Manifest {
+        version: VERSION,
+        header: header.clone(),
+        column: column.map(str::to_owned),
+        location: Some(location.to_owned()).filter(|location| !location.is_empty()),
+        entries: entries.to_vec(),
+    };
     sealed::write(&path, &manifest).map_err(ShardError::store(&path))
+}
+
+/// Writes a manifest that was read elsewhere.
+pub(super) fn copy(dir: &Path, manifest: &[u8]) -> Result<(), ShardError> {
+    let path = dir.join(FILE);
+    let written = write_atomic(&path, |file| file.write_all(manifest));
+    written.map(|_| ()).map_err(ShardError::store(&path))
 }
 
 /// Reads a manifest and checks it against itself.

@@ -1,7 +1,7 @@
 //! Token shards: ordinary Parquet, one row a sample, and a manifest of hashes beside them.
 //!
 //! ```text
-//! <dir>/tokens-00000.parquet …   id          fixed_size_binary(16)   the first half of the BLAKE3 digest of the text
+//! <dir>/tokens-00000.parquet …   id          binary, 16 bytes        the first half of the BLAKE3 digest of the text
 //!                                source      utf8                    where the text came from
 //!                                tokens      list<uint16|uint32>     the narrowest type that holds the vocabulary
 //!                                num_tokens  uint32                  the list's length
@@ -10,21 +10,32 @@
 //! ```
 //!
 //! No value is null. Tokens are encoded BYTE_STREAM_SPLIT and compressed with zstd(1), without a dictionary; a row group
-//! ends at the sample with which it reaches its number of tokens (4 Mi). The footer's key-value metadata holds
+//! ends at the sample with which it reaches its number of tokens (1 Mi). Other [`Layout`]s are read as well. The footer's key-value metadata holds
 //! `stillflow.version`, `stillflow.tokenizer` (fingerprint), `stillflow.vocab_size`, `stillflow.bos_id`,
 //! `stillflow.eos_id` (absent if there is none).
 //!
 //! The manifest ([`sealed`](crate::store::sealed)) holds for each shard its file's name, length and digest, and for each
-//! row group `rows`, `tokens`, `max_id`, `offset`, `bytes` and the `hash` of the stored bytes. A row group's bytes reach
+//! row group `rows`, `tokens`, `max_id`, `offset`, `bytes` and the `hash` (XXH3-128) of the stored bytes. A row group's bytes reach
 //! from the end of the one before, or the file's start, to its own end; the rest of the file is the footer, which has a
 //! hash too: every byte of a shard is under exactly one hash. Parquet itself would accept most flipped bits in silence.
 //!
-//! Parquet files of others, with any list of integers, are read by [`Shards::foreign`], without a manifest.
+//! Parquet files of others, with any list of integers, are taken in by [`Shards::adopt`]: read once, for a manifest of
+//! our own, with the `column` and the `location` of the files. [`ReadAt`] and [`Folder`] are all that is asked of the
+//! place where they lie.
 
+mod adopt;
+mod checksum;
 mod decode;
 mod error;
+mod fast;
+mod file;
+mod folder;
+mod layout;
+mod list;
 mod manifest;
+mod page;
 mod reader;
+mod remote;
 mod verified;
 mod writer;
 
@@ -35,10 +46,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::{Digest, digest_bytes};
 
+pub use checksum::Checksum;
 pub use error::ShardError;
+pub use folder::{Folder, LocalFolder, ReadAt};
+pub use layout::{Layout, PageCompression, TokenEncoding};
 pub use manifest::{RowGroup, ShardEntry, write_manifest};
-pub use reader::Shards;
-pub use writer::{DEFAULT_ROW_GROUP_TOKENS, ShardWriter};
+pub use page::PageFault;
+pub use reader::{Group, Shards};
+pub use remote::RemoteFolder;
+pub use writer::ShardWriter;
 
 /// A sample's name: the first 16 bytes of the BLAKE3 digest of its content.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,5 +116,7 @@ pub struct Header {
     pub eos_id: Option<u32>,
 }
 
+#[cfg(test)]
+mod decoder_tests;
 #[cfg(test)]
 mod tests;

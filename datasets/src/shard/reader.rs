@@ -1,37 +1,47 @@
 //! Reads shards, ours and those of others.
 
-use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
-use parquet::file::reader::ChunkReader;
 
+use super::adopt::adopt;
 use super::decode::{self, COLUMNS, Place};
+use super::fast::{self, NotOurs};
+use super::file::ShardFile;
+use super::folder::{Folder, LocalFolder};
 use super::verified::Verified;
 use super::{Header, Sample, SampleId, ShardEntry, ShardError, manifest};
-use crate::parquet_file;
-use crate::store::{Digest, Hasher};
+use crate::TokenLists;
+use crate::parquet_file::{self, ParquetFault};
+use crate::store::Digest;
 
-/// How many tokens are decoded at once: larger batches are slower (`reference/data.md`, finding 8).
+/// How many tokens arrow decodes at once: larger batches are slower.
 const BATCH_TOKENS: u64 = 1 << 18;
-/// As many rows at once where their tokens are not known.
-const BATCH_ROWS: usize = 64;
+
+/// A row group of all shards of a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Group {
+    /// Its shard.
+    pub shard: usize,
+    /// Its place there.
+    pub row_group: usize,
+    /// Samples.
+    pub rows: u64,
+    /// Tokens.
+    pub tokens: u64,
+    /// Stored bytes.
+    pub bytes: u64,
+}
 
 /// The shards of a folder, opened. Reading keeps no position: any thread reads any row group.
 #[derive(Debug)]
 pub struct Shards {
-    files: Vec<PathBuf>,
+    files: Vec<ShardFile>,
     digest: Digest,
-    kind: Kind,
-}
-
-#[derive(Debug)]
-enum Kind {
-    Ours { header: Header, entries: Vec<ShardEntry> },
-    Foreign { column: String, vocab_size: u32, row_groups: Vec<usize> },
+    header: Header,
+    /// The column of token lists, in files of others.
+    column: Option<String>,
 }
 
 impl Shards {
@@ -41,66 +51,62 @@ impl Shards {
     /// # Errors
     /// [`ShardError`]: what is missing, or differs from the manifest.
     pub fn open(dir: &Path, expect_tokenizer: Option<Digest>) -> Result<Self, ShardError> {
-        let (manifest::Manifest { header, entries, .. }, digest) = manifest::read(dir)?;
+        Self::open_in(dir, &LocalFolder(dir.to_owned()), expect_tokenizer)
+    }
+
+    /// [`open`](Self::open), with the manifest in `dir` and the files in another folder.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_in(
+        dir: &Path,
+        folder: &dyn Folder,
+        expect_tokenizer: Option<Digest>,
+    ) -> Result<Self, ShardError> {
+        let (manifest, digest) = manifest::read(dir)?;
+        let header = manifest.header;
         if let Some(expected) = expect_tokenizer.filter(|expected| *expected != header.tokenizer) {
             let (path, found) = (dir.to_owned(), header.tokenizer);
             return Err(ShardError::OtherTokenizer { path, expected, found });
         }
-        let mut files = Vec::new();
-        for entry in &entries {
-            if Path::new(&entry.file).file_name() != Some(entry.file.as_ref()) {
-                let (path, name) = (dir.to_owned(), entry.file.clone());
-                return Err(ShardError::BadName { path, name });
-            }
-            let path = dir.join(&entry.file);
-            let found = fs::metadata(&path).map_err(ShardError::io(&path, "find"))?.len();
-            if found != entry.bytes {
-                return Err(ShardError::Size { path, expected: entry.bytes, found });
-            }
-            files.push(path);
-        }
-        if files.is_empty() {
-            return Err(ShardError::Empty { path: dir.to_owned() });
-        }
-        Ok(Self { files, digest, kind: Kind::Ours { header, entries } })
+        let files = open_all(folder, manifest.entries)?;
+        Ok(Self { files, digest, header, column: manifest.column })
     }
 
-    /// Opens Parquet files of others, one or a folder of them: a column of lists of integers of any type, each below
-    /// `vocab_size`. There is no manifest, so nothing but the values' range can be checked. A sample's id is that of
-    /// its tokens, and its `num_bytes` is 0: not known.
+    /// Takes in Parquet files of others, a folder of them or one: a column of lists of integers of any type, or of
+    /// little-endian integers as binary. All of it is read once, for the manifest, which is written to `dir`: from then
+    /// on the files are checked as ours are, by [`open_in`](Self::open_in). A sample's id is that of its tokens, and its
+    /// `num_bytes` is 0: not known.
     ///
     /// # Errors
-    /// [`ShardError`]: no file, or one without such a column.
-    pub fn foreign(path: &Path, column: &str, vocab_size: u32) -> Result<Self, ShardError> {
-        let mut files = Vec::new();
-        if path.is_dir() {
-            for entry in fs::read_dir(path).map_err(ShardError::io(path, "list"))? {
-                let file = entry.map_err(ShardError::io(path, "list"))?.path();
-                let hidden =
-                    file.file_name().is_some_and(|n| n.to_string_lossy().starts_with(['.', '_']));
-                if !hidden && file.extension().is_some_and(|e| e == "parquet") {
-                    files.push(file);
-                }
-            }
-            files.sort();
-        } else {
-            files.push(path.to_owned());
-        }
-        let mut row_groups = Vec::new();
-        let mut hasher = Hasher::new();
-        hasher.update(column.as_bytes()).update(&vocab_size.to_le_bytes());
-        for file in &files {
-            let opened = File::open(file).map_err(ShardError::io(file, "open"))?;
-            let metadata = metadata(file, &opened)?;
-            find(file, column, &metadata)?;
-            row_groups.push(metadata.metadata().num_row_groups());
-            hash_edges(&mut hasher, file).map_err(ShardError::io(file, "read"))?;
-        }
-        if files.is_empty() {
-            return Err(ShardError::Empty { path: path.to_owned() });
-        }
-        let kind = Kind::Foreign { column: column.to_owned(), vocab_size, row_groups };
-        Ok(Self { files, digest: hasher.digest(), kind })
+    /// [`ShardError`]: no file, one without such a column, damage, or a token that is not below `header.vocab_size`.
+    pub fn adopt(
+        folder: &dyn Folder,
+        column: &str,
+        header: &Header,
+        dir: &Path,
+    ) -> Result<Self, ShardError> {
+        let entries = adopt(folder, column, header.vocab_size)?;
+        let column = Some(column.to_owned());
+        let digest = manifest::write(dir, header, column.as_deref(), &folder.name(), &entries)?;
+        let files = open_all(folder, entries)?;
+        Ok(Self { files, digest, header: header.clone(), column })
+    }
+
+    /// Takes in shards of ours that lie elsewhere: their manifest is copied to `dir`, and
+    /// [`open_in`](Self::open_in) finds it there from then on.
+    ///
+    /// # Errors
+    /// [`ShardError::OtherTokenizer`] if they were made with another tokenizer than `header` says; as
+    /// [`open_in`](Self::open_in).
+    pub fn take_in(
+        folder: &dyn Folder,
+        manifest: &[u8],
+        header: &Header,
+        dir: &Path,
+    ) -> Result<Self, ShardError> {
+        manifest::copy(dir, manifest)?;
+        Self::open_in(dir, folder, Some(header.tokenizer))
     }
 
     /// How many shards there are.
@@ -113,40 +119,42 @@ impl Shards {
         self.files.is_empty()
     }
 
-    /// What the manifest says of all shards; foreign ones have no manifest.
-    pub fn header(&self) -> Option<&Header> {
-        match &self.kind {
-            Kind::Ours { header, .. } => Some(header),
-            Kind::Foreign { .. } => None,
-        }
+    /// What the manifest says of all shards.
+    pub fn header(&self) -> &Header {
+        &self.header
     }
 
-    /// What the manifest says of each shard; of foreign ones, nothing.
-    pub fn entries(&self) -> &[ShardEntry] {
-        match &self.kind {
-            Kind::Ours { entries, .. } => entries,
-            Kind::Foreign { .. } => &[],
-        }
+    /// What the manifest says of each shard.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = &ShardEntry> {
+        self.files.iter().map(|file| &file.entry)
     }
 
-    /// The number of ids: every token that is read is below it.
-    pub fn vocab_size(&self) -> u32 {
-        match &self.kind {
-            Kind::Ours { header, .. } => header.vocab_size,
-            Kind::Foreign { vocab_size, .. } => *vocab_size,
-        }
-    }
-
-    /// The manifest's digest. Foreign shards are known by their names, lengths and first and last 64 KiB.
+    /// The manifest's digest.
     pub fn digest(&self) -> Digest {
         self.digest
     }
 
+    /// The row groups of all shards, in order.
+    pub fn groups(&self) -> Vec<Group> {
+        let mut groups = Vec::new();
+        for (shard, file) in self.files.iter().enumerate() {
+            for (row_group, group) in file.entry.row_groups.iter().enumerate() {
+                let (rows, tokens, bytes) = (group.rows, group.tokens, group.bytes);
+                groups.push(Group { shard, row_group, rows, tokens, bytes });
+            }
+        }
+        groups
+    }
+
     /// How many row groups a shard has; 0 if there is no such shard.
     pub fn num_row_groups(&self, shard: usize) -> usize {
-        match &self.kind {
-            Kind::Ours { entries, .. } => entries.get(shard).map_or(0, |e| e.row_groups.len()),
-            Kind::Foreign { row_groups, .. } => row_groups.get(shard).copied().unwrap_or(0),
+        self.files.get(shard).map_or(0, |file| file.entry.row_groups.len())
+    }
+
+    /// A row group will be read soon.
+    pub fn will_need(&self, shard: usize, row_group: usize) {
+        if let Some(file) = self.files.get(shard) {
+            file.will_need(row_group);
         }
     }
 
@@ -178,137 +186,259 @@ impl Shards {
     ///
     /// # Errors
     /// [`ShardError`]: damage, or a value that may not be, with file, row group and row.
-    pub fn read_row_group(
+    pub fn read_row_group(&self, shard: usize, group: usize) -> Result<Vec<Sample>, ShardError> {
+        let file = self.file(shard, group)?;
+        let (verified, metadata) = file.open(group)?;
+        let reading = Reading::new(file, group, &self.header, self.column.as_deref());
+        let samples = if self.column.is_none() {
+            reading.samples(verified, &metadata)?
+        } else {
+            let mut lists = TokenLists::default();
+            reading.lists(&verified, &metadata, &mut lists)?;
+            let name = PathBuf::from(file.name());
+            let source: Arc<str> = name.file_name().unwrap_or_default().to_string_lossy().into();
+            let sample = |tokens: &[u32]| Sample {
+                id: SampleId::of_tokens(tokens),
+                source: Arc::clone(&source),
+                tokens: tokens.to_vec(),
+                num_bytes: 0,
+            };
+            (0..lists.len()).map(|row| sample(lists.get(row))).collect()
+        };
+        let tokens = samples.iter().map(|sample| sample.tokens.len() as u64).sum();
+        let max_id = samples.iter().flat_map(|s| &s.tokens).copied().max().unwrap_or(0);
+        reading.check(samples.len() as u64, tokens, max_id)?;
+        file.check()?;
+        Ok(samples)
+    }
+
+    /// Appends the token lists of a row group. The stored bytes are hashed before anything is decoded.
+    ///
+    /// # Errors
+    /// As [`read_row_group`](Self::read_row_group); the lists are then as they were.
+    pub fn read_tokens(
         &self,
         shard: usize,
-        row_group: usize,
-    ) -> Result<Vec<Sample>, ShardError> {
-        if row_group >= self.num_row_groups(shard) {
-            return Err(ShardError::NoSuch { shard, row_group });
+        group: usize,
+        lists: &mut TokenLists,
+    ) -> Result<(), ShardError> {
+        let file = self.file(shard, group)?;
+        let before = (lists.tokens.len(), lists.len());
+        let reading = Reading::new(file, group, &self.header, self.column.as_deref());
+        let read = file.open(group).and_then(|(verified, metadata)| {
+            let max_id = reading.lists(&verified, &metadata, lists)?;
+            let rows = (lists.len() - before.1) as u64;
+            reading.check(rows, (lists.tokens.len() - before.0) as u64, max_id)?;
+            file.check()
+        });
+        if read.is_err() {
+            lists.tokens.truncate(before.0);
+            lists.bounds.truncate(before.1 + 1);
         }
-        let path = &self.files[shard];
-        match &self.kind {
-            Kind::Ours { header, entries } => {
-                ours(path, header.vocab_size, &entries[shard], row_group)
-            }
-            Kind::Foreign { column, vocab_size, .. } => {
-                foreign(path, column, *vocab_size, row_group)
-            }
+        read
+    }
+
+    /// How many tokens each sample of a row group has. Of our own shards, no token is read for it.
+    ///
+    /// # Errors
+    /// As [`read_row_group`](Self::read_row_group).
+    pub fn lengths(&self, shard: usize, group: usize) -> Result<Vec<u32>, ShardError> {
+        let file = self.file(shard, group)?;
+        if self.column.is_some() {
+            let mut lists = TokenLists::default();
+            self.read_tokens(shard, group, &mut lists)?;
+            return Ok(lists.bounds.windows(2).map(|pair| pair[1] - pair[0]).collect());
         }
+        let (verified, metadata) = file.open(group)?;
+        let reading = Reading::new(file, group, &self.header, None);
+        let lengths = reading.lengths(verified, &metadata)?;
+        let tokens = lengths.iter().map(|length| u64::from(*length)).sum();
+        reading.check(lengths.len() as u64, tokens, file.entry.row_groups[group].max_id)?;
+        Ok(lengths)
+    }
+
+    fn file(&self, shard: usize, row_group: usize) -> Result<&ShardFile, ShardError> {
+        let file = self.files.get(shard).filter(|file| row_group < file.entry.row_groups.len());
+        file.ok_or(ShardError::NoSuch { shard, row_group })
     }
 }
 
-fn ours(
-    path: &Path,
-    vocab_size: u32,
-    entry: &ShardEntry,
-    row_group: usize,
-) -> Result<Vec<Sample>, ShardError> {
-    let verified = Verified::read(path, entry, row_group)?;
-    let metadata = metadata(path, &verified)?;
-    let expected = &entry.row_groups[row_group];
-    let equal = |what, expected: u64, found: u64| {
-        let path = path.to_owned();
-        if expected == found {
-            return Ok(());
+fn open_all(folder: &dyn Folder, entries: Vec<ShardEntry>) -> Result<Vec<ShardFile>, ShardError> {
+    let name = || PathBuf::from(folder.name());
+    if entries.is_empty() {
+        return Err(ShardError::Empty { path: name() });
+    }
+    let open = |entry: ShardEntry| {
+        let is_plain = entry.file.is_empty()
+            || entry.file.split('/').all(|part| !matches!(part, "" | "." | ".."));
+        if !is_plain || entry.file.contains('\\') {
+            return Err(ShardError::BadName { path: name(), name: entry.file });
         }
-        Err(ShardError::Inconsistent { path, row_group, what, expected, found })
+        let file = folder.open(&entry.file).map_err(|source| ShardError::Io {
+            path: name().join(&entry.file),
+            operation: "open",
+            source,
+        })?;
+        ShardFile::new(file, entry)
     };
-    let found = metadata.metadata().num_row_groups();
-    equal("row groups of the file", entry.row_groups.len() as u64, found as u64)?;
-    let roots: Result<Vec<_>, _> = COLUMNS.iter().map(|c| root(path, c, &metadata)).collect();
-    let rows = (BATCH_TOKENS * expected.rows / expected.tokens.max(1)).clamp(1, 1 << 16);
-    let rows = usize::try_from(rows).unwrap_or(BATCH_ROWS);
-    let batches = read_batches(path, verified, &metadata, row_group, &roots?, rows)?;
-    let mut first_row = entry.row_groups.iter().take(row_group).map(|group| group.rows).sum();
-    let mut samples = Vec::new();
-    for batch in &batches {
-        let place = Place { path, column: "tokens", vocab_size, first_row };
-        samples.append(&mut decode::samples(&place, batch)?);
-        first_row += batch.num_rows() as u64;
-    }
-    equal("rows", expected.rows, samples.len() as u64)?;
-    let tokens = samples.iter().map(|sample| sample.tokens.len() as u64).sum();
-    equal("tokens", expected.tokens, tokens)?;
-    let max_id = samples.iter().flat_map(|s| &s.tokens).copied().max().unwrap_or(0);
-    equal("as its largest id", u64::from(expected.max_id), u64::from(max_id))?;
-    Ok(samples)
+    entries.into_iter().map(open).collect()
 }
 
-fn foreign(
-    path: &Path,
-    column: &str,
+/// One row group, as it is read.
+struct Reading<'a> {
+    path: PathBuf,
+    entry: &'a ShardEntry,
+    row_group: usize,
+    column: &'a str,
     vocab_size: u32,
-    row_group: usize,
-) -> Result<Vec<Sample>, ShardError> {
-    let file = File::open(path).map_err(ShardError::io(path, "open"))?;
-    let metadata = metadata(path, &file)?;
-    let root = find(path, column, &metadata)?;
-    let groups = metadata.metadata().row_groups();
-    let mut first_row = groups.iter().take(row_group).map(|g| g.num_rows().unsigned_abs()).sum();
-    let batches = read_batches(path, file, &metadata, row_group, &[root], BATCH_ROWS)?;
-    let source: Arc<str> = path.file_name().unwrap_or_default().to_string_lossy().into();
-    let mut samples = Vec::new();
-    for batch in &batches {
-        let place = Place { path, column, vocab_size, first_row };
-        for tokens in decode::lists(&place, batch.column(0))? {
-            let (id, source) = (SampleId::of_tokens(&tokens), Arc::clone(&source));
-            samples.push(Sample { id, source, tokens, num_bytes: 0 });
+    /// The row of the file that it begins with.
+    first_row: u64,
+}
+
+impl<'a> Reading<'a> {
+    fn new(
+        file: &'a ShardFile,
+        row_group: usize,
+        header: &Header,
+        column: Option<&'a str>,
+    ) -> Self {
+        let entry = &file.entry;
+        let first_row = entry.row_groups.iter().take(row_group).map(|group| group.rows).sum();
+        let (path, vocab_size) = (PathBuf::from(file.name()), header.vocab_size);
+        Self { path, entry, row_group, column: column.unwrap_or("tokens"), vocab_size, first_row }
+    }
+
+    /// Appends the lists, on runs of levels where the column allows it, and gives the largest id.
+    fn lists(
+        &self,
+        verified: &Verified,
+        metadata: &ArrowReaderMetadata,
+        lists: &mut TokenLists,
+    ) -> Result<u32, ShardError> {
+        let root = parquet_file::root(&self.path, self.column, metadata)?;
+        let schema = metadata.metadata().file_metadata().schema_descr();
+        let mut leaves =
+            (0..schema.num_columns()).filter(|leaf| schema.get_column_root_idx(*leaf) == root);
+        let before = (lists.tokens.len(), lists.len());
+        if let (Some(leaf), None) = (leaves.next(), leaves.next()) {
+            let group = metadata.metadata().row_group(self.row_group);
+            let file = Arc::new(verified.clone());
+            let read = parquet_file::guarded(|| Ok(fast::read(&file, group, leaf, lists)))
+                .map_err(|source| self.bad(source))?;
+            match read {
+                Ok(max_id) if max_id < self.vocab_size => return Ok(max_id),
+                Ok(_) => return Err(self.out_of_range(lists, before)),
+                Err(NotOurs::Layout) => {}
+                Err(NotOurs::Damaged(error)) => return Err(self.bad(error.into())),
+            }
         }
-        first_row += batch.num_rows() as u64;
+        self.lists_by_arrow(verified.clone(), metadata, root, lists)
     }
-    Ok(samples)
-}
 
-fn metadata(path: &Path, file: &impl ChunkReader) -> Result<ArrowReaderMetadata, ShardError> {
-    parquet_file::metadata(file)
-        .map_err(|source| ShardError::NotParquet { path: path.to_owned(), source })
-}
-
-fn read_batches(
-    path: &Path,
-    file: impl ChunkReader + 'static,
-    metadata: &ArrowReaderMetadata,
-    row_group: usize,
-    roots: &[usize],
-    rows: usize,
-) -> Result<Vec<RecordBatch>, ShardError> {
-    parquet_file::row_group(file, metadata, row_group, roots, rows)
-        .map_err(|source| ShardError::BadRowGroup { path: path.to_owned(), row_group, source })
-}
-
-/// The index of a column.
-fn root(path: &Path, column: &str, metadata: &ArrowReaderMetadata) -> Result<usize, ShardError> {
-    let fields = metadata.schema().fields();
-    fields.find(column).map(|(index, _)| index).ok_or_else(|| ShardError::MissingColumn {
-        path: path.to_owned(),
-        column: column.to_owned(),
-        have: fields.iter().map(|field| field.name().clone()).collect(),
-    })
-}
-
-/// The index of a column of tokens.
-fn find(path: &Path, column: &str, metadata: &ArrowReaderMetadata) -> Result<usize, ShardError> {
-    let index = root(path, column, metadata)?;
-    let found = metadata.schema().field(index).data_type();
-    if decode::is_token_list(found) {
-        return Ok(index);
+    fn lists_by_arrow(
+        &self,
+        verified: Verified,
+        metadata: &ArrowReaderMetadata,
+        root: usize,
+        lists: &mut TokenLists,
+    ) -> Result<u32, ShardError> {
+        let batches = self.batches(verified, metadata, &[root])?;
+        let (mut first_row, mut max_id) = (self.first_row, 0);
+        for batch in &batches {
+            let place = self.place(first_row);
+            max_id = max_id.max(decode::lists(&place, batch.column(0), lists)?);
+            first_row += batch.num_rows() as u64;
+        }
+        Ok(max_id)
     }
-    let (path, column, found) = (path.to_owned(), column.to_owned(), found.to_string());
-    Err(ShardError::WrongType { path, column, expected: "a list of integers", found })
-}
 
-fn hash_edges(hasher: &mut Hasher, path: &Path) -> std::io::Result<()> {
-    const EDGE: u64 = 64 << 10;
-    let mut file = File::open(path)?;
-    let bytes = file.metadata()?.len();
-    hasher.update(path.file_name().unwrap_or_default().as_encoded_bytes());
-    hasher.update(&bytes.to_le_bytes());
-    for from in [0, bytes.saturating_sub(EDGE)] {
-        let mut edge = Vec::new();
-        file.seek(SeekFrom::Start(from))?;
-        file.by_ref().take(EDGE).read_to_end(&mut edge)?;
-        hasher.update(&edge);
+    fn samples(
+        &self,
+        verified: Verified,
+        metadata: &ArrowReaderMetadata,
+    ) -> Result<Vec<Sample>, ShardError> {
+        let roots: Result<Vec<_>, _> =
+            COLUMNS.iter().map(|name| parquet_file::root(&self.path, name, metadata)).collect();
+        let mut first_row = self.first_row;
+        let mut samples = Vec::new();
+        for batch in &self.batches(verified, metadata, &roots?)? {
+            samples.append(&mut decode::samples(&self.place(first_row), batch)?);
+            first_row += batch.num_rows() as u64;
+        }
+        Ok(samples)
     }
-    Ok(())
+
+    fn lengths(
+        &self,
+        verified: Verified,
+        metadata: &ArrowReaderMetadata,
+    ) -> Result<Vec<u32>, ShardError> {
+        let root = parquet_file::root(&self.path, "num_tokens", metadata)?;
+        let mut lengths = Vec::new();
+        for batch in &self.batches(verified, metadata, &[root])? {
+            lengths.extend(decode::lengths(&self.place(self.first_row), batch.column(0))?);
+        }
+        Ok(lengths)
+    }
+
+    fn batches(
+        &self,
+        verified: Verified,
+        metadata: &ArrowReaderMetadata,
+        roots: &[usize],
+    ) -> Result<Vec<arrow_array::RecordBatch>, ShardError> {
+        let group = &self.entry.row_groups[self.row_group];
+        let rows = (BATCH_TOKENS * group.rows / group.tokens.max(1)).clamp(1, 1 << 16);
+        let rows = usize::try_from(rows).unwrap_or(1 << 16);
+        parquet_file::row_group(verified, metadata, self.row_group, roots, rows)
+            .map_err(|source| self.bad(source))
+    }
+
+    fn place(&self, first_row: u64) -> Place<'_> {
+        let (path, column, vocab_size) = (self.path.as_path(), self.column, self.vocab_size);
+        Place { path, row_group: self.row_group, column, vocab_size, first_row }
+    }
+
+    fn bad(&self, source: ParquetFault) -> ShardError {
+        ShardError::BadRowGroup {
+            path: self.path.clone(),
+            row_group: self.row_group,
+            column: self.column.to_owned(),
+            source,
+        }
+    }
+
+    /// The first token at or above `vocab_size`, which is there.
+    fn out_of_range(&self, lists: &mut TokenLists, before: (usize, usize)) -> ShardError {
+        let at = lists.tokens[before.0..].iter().position(|id| *id >= self.vocab_size);
+        let at = before.0 + at.unwrap_or(0);
+        let list = lists.bounds.partition_point(|bound| *bound as usize <= at) - 1;
+        let error = ShardError::TokenOutOfRange {
+            path: self.path.clone(),
+            row_group: self.row_group,
+            row: self.first_row + (list - before.1) as u64,
+            position: at - lists.bounds[list] as usize,
+            id: lists.tokens[at].to_string(),
+            vocab_size: self.vocab_size,
+        };
+        lists.tokens.truncate(before.0);
+        lists.bounds.truncate(before.1 + 1);
+        error
+    }
+
+    /// What was read against what the manifest says.
+    fn check(&self, rows: u64, tokens: u64, max_id: u32) -> Result<(), ShardError> {
+        let group = &self.entry.row_groups[self.row_group];
+        for (what, expected, found) in [
+            ("rows", group.rows, rows),
+            ("tokens", group.tokens, tokens),
+            ("as its largest id", u64::from(group.max_id), u64::from(max_id)),
+        ] {
+            if expected != found {
+                let (path, row_group) = (self.path.clone(), self.row_group);
+                return Err(ShardError::Inconsistent { path, row_group, what, expected, found });
+            }
+        }
+        Ok(())
+    }
 }

@@ -6,23 +6,21 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::builder::{
-    ArrayBuilder, FixedSizeBinaryBuilder, ListBuilder, StringBuilder, UInt16Builder, UInt32Builder,
+    ArrayBuilder, BinaryBuilder, ListBuilder, StringBuilder, UInt16Builder, UInt32Builder,
 };
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
+use super::checksum::Summing;
 use super::manifest::VERSION;
-use super::{Header, RowGroup, Sample, ShardEntry, ShardError};
+use super::{Checksum, Header, Layout, RowGroup, Sample, ShardEntry, ShardError};
 use crate::parquet_file::ParquetFault;
-use crate::store::{AtomicFile, Digest, Hasher};
-
-/// How many tokens end a row group.
-pub const DEFAULT_ROW_GROUP_TOKENS: u64 = 4 << 20;
+use crate::store::AtomicFile;
 
 /// The longest sample, and the largest row group: Arrow counts a list's values in 31 bits.
 const MAX_TOKENS: usize = 1 << 28;
@@ -31,7 +29,7 @@ const MAX_TOKENS: usize = 1 << 28;
 pub struct ShardWriter {
     path: PathBuf,
     vocab_size: u32,
-    row_group_tokens: u64,
+    layout: Layout,
     schema: SchemaRef,
     writer: ArrowWriter<Sink>,
     progress: Arc<Mutex<Progress>>,
@@ -45,16 +43,25 @@ impl ShardWriter {
     /// # Errors
     /// [`ShardError`] if the file cannot be made.
     pub fn new(path: &Path, header: &Header) -> Result<Self, ShardError> {
+        Self::with_layout(path, header, Layout::default())
+    }
+
+    /// [`new`](Self::new), stored in another way.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_layout(path: &Path, header: &Header, layout: Layout) -> Result<Self, ShardError> {
         let file = AtomicFile::create(path).map_err(ShardError::store(path))?;
         let progress = Arc::new(Mutex::new(Progress::default()));
         let sink = Sink { file, progress: Arc::clone(&progress) };
         let schema = schema(header.vocab_size);
-        let writer = ArrowWriter::try_new(sink, Arc::clone(&schema), Some(properties(header)))
-            .map_err(ShardError::write(path))?;
+        let writer =
+            ArrowWriter::try_new(sink, Arc::clone(&schema), Some(properties(header, &layout)))
+                .map_err(ShardError::write(path))?;
         Ok(Self {
             path: path.to_owned(),
             vocab_size: header.vocab_size,
-            row_group_tokens: DEFAULT_ROW_GROUP_TOKENS,
+            layout,
             schema,
             writer,
             progress,
@@ -66,7 +73,7 @@ impl ShardWriter {
     /// Ends a row group with the sample that reaches this many tokens.
     #[must_use]
     pub fn with_row_group_tokens(mut self, tokens: u64) -> Self {
-        self.row_group_tokens = tokens.clamp(1, MAX_TOKENS as u64);
+        self.layout.row_group_tokens = tokens;
         self
     }
 
@@ -84,6 +91,7 @@ impl ShardWriter {
             let done = self.row_groups.iter().map(|group| group.rows).sum::<u64>();
             return Err(ShardError::TokenOutOfRange {
                 path: self.path.clone(),
+                row_group: self.row_groups.len(),
                 row: done + self.rows.num_rows(),
                 position,
                 id: sample.tokens[position].to_string(),
@@ -91,7 +99,11 @@ impl ShardWriter {
             });
         }
         self.rows.push(sample).map_err(ShardError::write(&self.path))?;
-        if self.rows.num_tokens >= self.row_group_tokens { self.end_row_group() } else { Ok(()) }
+        if self.rows.num_tokens >= self.layout.row_group_tokens.clamp(1, MAX_TOKENS as u64) {
+            self.end_row_group()
+        } else {
+            Ok(())
+        }
     }
 
     /// Ends the shard and makes it durable.
@@ -133,15 +145,15 @@ impl ShardWriter {
 struct Progress {
     start: u64,
     bytes: u64,
-    hasher: Hasher,
+    summing: Summing,
 }
 
-fn take_segment(progress: &Mutex<Progress>) -> (u64, u64, Digest) {
+fn take_segment(progress: &Mutex<Progress>) -> (u64, u64, Checksum) {
     let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
     let start = progress.start + progress.bytes;
-    let Progress { start: offset, bytes, hasher } =
+    let Progress { start: offset, bytes, summing } =
         mem::replace(&mut *progress, Progress { start, ..Progress::default() });
-    (offset, bytes, hasher.digest())
+    (offset, bytes, summing.finish())
 }
 
 struct Sink {
@@ -153,7 +165,7 @@ impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let n = self.file.write(bytes)?;
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        progress.hasher.update(&bytes[..n]);
+        progress.summing.update(&bytes[..n]);
         progress.bytes += n as u64;
         Ok(n)
     }
@@ -165,7 +177,7 @@ impl Write for Sink {
 
 /// The rows of the row group in the making.
 struct Rows {
-    ids: FixedSizeBinaryBuilder,
+    ids: BinaryBuilder,
     sources: StringBuilder,
     tokens: Tokens,
     lengths: UInt32Builder,
@@ -190,7 +202,7 @@ impl Rows {
             ),
         };
         Self {
-            ids: FixedSizeBinaryBuilder::new(16),
+            ids: BinaryBuilder::new(),
             sources: StringBuilder::new(),
             tokens,
             lengths: UInt32Builder::new(),
@@ -206,7 +218,7 @@ impl Rows {
 
     fn push(&mut self, sample: &Sample) -> Result<(), ParquetFault> {
         let length = u32::try_from(sample.tokens.len()).expect("it is at most MAX_TOKENS");
-        self.ids.append_value(sample.id.0)?;
+        self.ids.append_value(sample.id.0);
         self.sources.append_value(&*sample.source);
         match &mut self.tokens {
             Tokens::U16(list) => {
@@ -253,7 +265,7 @@ fn item_field(vocab_size: u32) -> Field {
 fn schema(vocab_size: u32) -> SchemaRef {
     let tokens = DataType::List(Arc::new(item_field(vocab_size)));
     Arc::new(Schema::new(vec![
-        Field::new("id", DataType::FixedSizeBinary(16), false),
+        Field::new("id", DataType::Binary, false),
         Field::new("source", DataType::Utf8, false),
         Field::new("tokens", tokens, false),
         Field::new("num_tokens", DataType::UInt32, false),
@@ -261,7 +273,7 @@ fn schema(vocab_size: u32) -> SchemaRef {
     ]))
 }
 
-fn properties(header: &Header) -> WriterProperties {
+fn properties(header: &Header, layout: &Layout) -> WriterProperties {
     let mut pairs = vec![
         ("stillflow.version", VERSION.to_string()),
         ("stillflow.tokenizer", header.tokenizer.to_string()),
@@ -271,16 +283,21 @@ fn properties(header: &Header) -> WriterProperties {
     pairs.extend(header.eos_id.map(|id| ("stillflow.eos_id", id.to_string())));
     let pairs =
         pairs.into_iter().map(|(key, value)| KeyValue::new(key.to_owned(), value)).collect();
-    let tokens = ["tokens", "list", "item"].map(str::to_owned).to_vec();
-    WriterProperties::builder()
+    let tokens = ColumnPath::new(["tokens", "list", "item"].map(str::to_owned).to_vec());
+    let properties = WriterProperties::builder()
         .set_created_by("stillflow".to_owned())
         .set_key_value_metadata(Some(pairs))
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
+        .set_column_compression(tokens.clone(), layout.compression())
+        .set_column_dictionary_enabled(tokens.clone(), layout.encoding().is_none())
         .set_dictionary_enabled(false)
         .set_column_dictionary_enabled(ColumnPath::from("source"), true)
-        .set_column_encoding(ColumnPath::new(tokens), Encoding::BYTE_STREAM_SPLIT)
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_max_row_group_row_count(None)
         .set_data_page_row_count_limit(usize::MAX)
-        .build()
+        .set_data_page_size_limit(layout.page_bytes);
+    match layout.encoding() {
+        Some(encoding) => properties.set_column_encoding(tokens, encoding).build(),
+        None => properties.build(),
+    }
 }

@@ -44,7 +44,7 @@ pub enum TextError {
         files: usize,
     },
     /// A file whose format its name does not tell.
-    #[error("the format of `{}` is not known from its name: expected .txt, .md, .jsonl or .parquet", path.display())]
+    #[error("the format of `{}` is not known from its name: expected .txt, .md or .jsonl, with .gz or .zst behind it or without, or .parquet", path.display())]
     UnknownFormat {
         /// The file.
         path: PathBuf,
@@ -62,6 +62,28 @@ pub enum TextError {
         /// Its length now.
         found: u64,
     },
+    /// A compressed file that is none, or is cut or damaged.
+    #[error("`{}` is not a whole {codec} stream: it stops making sense at byte {offset}", path.display())]
+    BadStream {
+        /// The file.
+        path: PathBuf,
+        /// How it should be compressed.
+        codec: &'static str,
+        /// Where in the compressed file decompression stopped, or a frame starts that is none.
+        offset: u64,
+        /// What is wrong there.
+        source: io::Error,
+    },
+    /// A document of a compressed file that is too long to be held.
+    #[error("a document in the text of `{}`, at or after byte {offset}, is longer than {most} bytes", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The place in its text from which on the text was held.
+        offset: u64,
+        /// The longest text that is held.
+        most: u64,
+    },
     /// A chunk that the corpus does not have.
     #[error("the corpus has {chunks} chunks, no chunk {index}")]
     NoChunk {
@@ -75,7 +97,7 @@ pub enum TextError {
     NotUtf8 {
         /// The file.
         path: PathBuf,
-        /// The first byte that is wrong.
+        /// The first byte that is wrong; in a compressed file, of its text.
         offset: u64,
     },
     /// A line that is no JSON object.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::codec::Codec;
 use super::{Format, TextError};
 
 /// How a file is read, `Auto` resolved.
@@ -20,6 +21,8 @@ pub(super) struct Found {
     /// Its path from the folder (or the glob's fixed part), with `/`: the same wherever the folder lies.
     pub(super) name: String,
     pub(super) kind: Kind,
+    /// How it is compressed, if it is.
+    pub(super) codec: Option<Codec>,
     pub(super) bytes: u64,
 }
 
@@ -55,7 +58,7 @@ pub(super) fn find(pattern: &str, format: Format) -> Result<Vec<Found>, TextErro
     files.sort_by(|a, b| a.name.cmp(&b.name));
     if files.is_empty() {
         let expected = if path.is_dir() {
-            extensions(format).join(", ")
+            extensions(format).to_owned()
         } else {
             "a file, a folder or a glob".to_owned()
         };
@@ -65,22 +68,21 @@ pub(super) fn find(pattern: &str, format: Format) -> Result<Vec<Found>, TextErro
 }
 
 fn describe(path: PathBuf, base: &Path, format: Format) -> Result<Found, TextError> {
-    let kind = match format {
-        Format::Txt => Kind::Txt,
-        Format::Jsonl => Kind::Jsonl,
-        Format::Parquet => Kind::Parquet,
-        Format::Auto => match extension(&path).as_str() {
-            "txt" | "md" => Kind::Txt,
-            "jsonl" => Kind::Jsonl,
-            "parquet" => Kind::Parquet,
-            _ => return Err(TextError::UnknownFormat { path }),
+    let (known, codec) = kind(&path, format);
+    let (kind, codec) = match format {
+        Format::Txt => (Kind::Txt, codec),
+        Format::Jsonl => (Kind::Jsonl, codec),
+        Format::Parquet => (Kind::Parquet, None),
+        Format::Auto => match known {
+            Some(kind) => (kind, codec),
+            None => return Err(TextError::UnknownFormat { path }),
         },
     };
     let bytes = fs::metadata(&path).map_err(TextError::io(&path, "read"))?.len();
     let parts = path.strip_prefix(base).unwrap_or(&path).components();
     let parts: Vec<_> = parts.map(|part| part.as_os_str().to_string_lossy()).collect();
     let name = parts.join("/");
-    Ok(Found { path, name, kind, bytes })
+    Ok(Found { path, name, kind, codec, bytes })
 }
 
 /// Files with a known extension, at any depth. Hidden files and those that start with `_` (as `_SUCCESS`) are not
@@ -94,24 +96,49 @@ fn walk(dir: &Path, format: Format, paths: &mut Vec<PathBuf>) -> Result<(), Text
         }
         if entry.file_type().map_err(TextError::io(&path, "read"))?.is_dir() {
             walk(&path, format, paths)?;
-        } else if extensions(format).contains(&extension(&path).as_str()) && path.is_file() {
+        } else if kind(&path, format).0.is_some() && path.is_file() {
             paths.push(path);
         }
     }
     Ok(())
 }
 
-fn extensions(format: Format) -> &'static [&'static str] {
-    match format {
-        Format::Auto => &["txt", "md", "jsonl", "parquet"],
-        Format::Txt => &["txt", "md"],
-        Format::Jsonl => &["jsonl"],
-        Format::Parquet => &["parquet"],
-    }
+/// What a file is by its name, if the format allows it, and how it is compressed.
+fn kind(path: &Path, format: Format) -> (Option<Kind>, Option<Codec>) {
+    let (codec, inner) = match extension(path).as_str() {
+        "gz" => (Some(Codec::Gzip), path.with_extension("")),
+        "zst" => (Some(Codec::Zstd), path.with_extension("")),
+        _ => (None, path.to_owned()),
+    };
+    let kind = match extension(&inner).as_str() {
+        "txt" | "md" => Some(Kind::Txt),
+        "jsonl" => Some(Kind::Jsonl),
+        // C4 and others call lines of JSON so; without compression the name is that of settings.
+        "json" if codec.is_some() => Some(Kind::Jsonl),
+        "parquet" if codec.is_none() => Some(Kind::Parquet),
+        _ => None,
+    };
+    let allowed = match format {
+        Format::Auto => kind,
+        Format::Txt => kind.filter(|kind| *kind == Kind::Txt),
+        Format::Jsonl => kind.filter(|kind| *kind == Kind::Jsonl),
+        Format::Parquet => kind.filter(|kind| *kind == Kind::Parquet),
+    };
+    (allowed, codec)
 }
 
 fn extension(path: &Path) -> String {
     path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default()
+}
+
+/// The names that are looked for.
+fn extensions(format: Format) -> &'static str {
+    match format {
+        Format::Auto => "txt, md, jsonl (these also with .gz or .zst), json.gz, json.zst, parquet",
+        Format::Txt => "txt, md, also with .gz or .zst",
+        Format::Jsonl => "jsonl, also with .gz or .zst, json.gz, json.zst",
+        Format::Parquet => "parquet",
+    }
 }
 
 /// The directories of a glob before its first wildcard.

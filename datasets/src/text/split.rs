@@ -4,6 +4,7 @@
 //! chunk, and a chunk can be read without knowing what came before: [`split`] looks back only to find out whether its
 //! first byte starts a line, a document, or neither.
 
+use std::convert::Infallible;
 use std::ops::Range;
 
 use super::Split;
@@ -17,10 +18,68 @@ pub(super) fn split<E>(
     by: &Split,
     mut document: impl FnMut(Range<usize>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut give = |found: Range<usize>| {
-        let found = trimmed(bytes, found);
+    pieces(bytes, range, by, |piece| {
+        let found = trimmed(bytes, piece);
         if found.is_empty() { Ok(()) } else { document(found) }
+    })
+}
+
+/// The documents that start in `range`, where `bytes` is a window of a text that may go on behind it (if not `ended`):
+/// `None` if more of it must be seen to know them. The window has what [`look_back`] asks for before the range.
+pub(super) fn whole(
+    bytes: &[u8],
+    ended: bool,
+    range: Range<usize>,
+    by: &Split,
+) -> Option<Vec<Range<usize>>> {
+    let known = match by {
+        _ if ended => bytes.len(),
+        Split::File => return None,
+        Split::Delimiter(_) => bytes.len(),
+        // Of a line that has not ended it is not known whether it is blank.
+        Split::Line | Split::BlankLine => {
+            bytes.iter().rposition(|&b| b == b'\n').map_or(0, |newline| newline + 1)
+        }
     };
+    if known < range.end && !ended {
+        return if known < range.start { Some(Vec::new()) } else { None };
+    }
+    let (mut found, mut end) = (Vec::new(), 0);
+    let Ok(()) = pieces(&bytes[..known], range, by, |piece| {
+        end = piece.end;
+        let document = trimmed(bytes, piece);
+        if !document.is_empty() {
+            found.push(document);
+        }
+        Ok::<_, Infallible>(())
+    });
+    let goes_on = !ended && end == known && *by != Split::Line;
+    if goes_on { None } else { Some(found) }
+}
+
+/// From where on a text must be seen to read on behind `before`, which is a window's text up to there (and the text's
+/// start, if `is_start`). `None` if the window starts too late to tell.
+pub(super) fn look_back(before: &[u8], is_start: bool, by: &Split) -> Option<usize> {
+    let back = match by {
+        Split::File => Some(0),
+        Split::Line => before.len().checked_sub(1),
+        Split::Delimiter(delimiter) => before.len().checked_sub(delimiter.len()),
+        // Whether the line before is blank: to its last letter, or the line end before it.
+        Split::BlankLine => before.len().checked_sub(1).and_then(|last| {
+            let line = if before[last] == b'\n' { last } else { last + 1 };
+            before[..line].iter().rposition(|b| *b == b'\n' || !b.is_ascii_whitespace())
+        }),
+    };
+    if is_start { Some(back.unwrap_or(0)) } else { back }
+}
+
+/// Calls `give` with the range of each piece of the text that starts in `range`, as it lies between two ends.
+fn pieces<E>(
+    bytes: &[u8],
+    range: Range<usize>,
+    by: &Split,
+    mut give: impl FnMut(Range<usize>) -> Result<(), E>,
+) -> Result<(), E> {
     match by {
         Split::File if range.start == 0 => give(0..bytes.len()),
         Split::File => Ok(()),
@@ -95,7 +154,15 @@ fn line_start(bytes: &[u8], at: usize) -> usize {
 
 /// Behind the line's newline, or the end of the text.
 fn line_end(bytes: &[u8], from: usize) -> usize {
-    bytes[from..].iter().position(|&b| b == b'\n').map_or(bytes.len(), |n| from + n + 1)
+    position(&bytes[from..], b'\n').map_or(bytes.len(), |n| from + n + 1)
+}
+
+/// The first place of a byte. Blocks are compared whole, which the compiler makes vectors of.
+fn position(bytes: &[u8], byte: u8) -> Option<usize> {
+    let (blocks, rest) = bytes.as_chunks::<32>();
+    let has = |block: &[u8; 32]| block.iter().fold(false, |any, b| any | (*b == byte));
+    let at = blocks.iter().position(has).map_or(bytes.len() - rest.len(), |n| n * 32);
+    bytes[at..].iter().position(|b| *b == byte).map(|n| at + n)
 }
 
 fn blank(line: &[u8]) -> bool {
@@ -118,7 +185,7 @@ fn find(bytes: &[u8], needle: &[u8], from: usize) -> Option<usize> {
     let first = *needle.first()?;
     let mut at = from;
     loop {
-        at += bytes.get(at..)?.iter().position(|&b| b == first)?;
+        at += position(bytes.get(at..)?, first)?;
         if bytes[at..].starts_with(needle) {
             return Some(at);
         }

@@ -1,9 +1,9 @@
 //! Corpora in chunks against a plain reading of whole files, and every way for a file to be wrong.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use arrow_array::builder::StringDictionaryBuilder;
+use arrow_array::builder::{ListBuilder, StringBuilder, StringDictionaryBuilder};
 use arrow_array::types::Int32Type;
 use arrow_array::{
     ArrayRef, Int64Array, LargeStringArray, RecordBatch, StringArray, StringViewArray,
@@ -85,6 +85,9 @@ fn a_folder_is_read_by_extension_in_the_order_of_its_names() {
     );
     assert_eq!(corpus.num_chunks(), 5, "three files of one chunk, and two row groups");
     assert!(matches!(corpus.chunk(5), Err(TextError::NoChunk { index: 5, chunks: 5 })));
+    let mut reader = corpus.reader();
+    let empty: u64 = (0..corpus.num_chunks()).map(|n| reader.read(n).unwrap().num_empty).sum();
+    assert_eq!(empty, 1, "the blank row is counted, blank lines between documents are not");
     let glob = texts(&folder.spec("*/*.txt")).unwrap();
     assert_eq!(glob, ["no", "two", "three"], "a glob means what it says");
 }
@@ -194,7 +197,15 @@ fn what_is_wrong_in_a_parquet_file_is_located() {
     write_parquet(&folder, "null.parquet", "text", nulls, 2);
     write_parquet(&folder, "int.parquet", "text", Arc::new(Int64Array::from(vec![1])), 2);
     write_parquet(&folder, "other.parquet", "body", Arc::new(Int64Array::from(vec![1])), 2);
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    lists.values().append_value("nested");
+    lists.append(true);
+    write_parquet(&folder, "list.parquet", "text", Arc::new(lists.finish()), 2);
     let error = |name: &str| texts(&folder.spec(name)).unwrap_err();
+    match error("list.parquet") {
+        TextError::WrongType { found, .. } => assert!(found.starts_with("List("), "{found}"),
+        other => panic!("{other}"),
+    }
     assert!(matches!(error("text.parquet"), TextError::NotParquet { .. }));
     assert!(matches!(error("nothing.parquet"), TextError::NotParquet { .. }));
     assert!(matches!(error("null.parquet"), TextError::Null { row: 2, .. }));

@@ -14,7 +14,7 @@ use crate::host::{LANES, exp, fits, give, max, sum, take, take_ints, wide};
 ///
 /// # Shapes
 ///
-/// - student, teacher: `[tokens, vocab]`; labels: `[tokens]`
+/// - student, teacher: `[tokens, vocab]`; labels: `[tokens]`, −1 where nothing is predicted
 /// - output: `[tokens, vocab]`
 pub(super) fn losses(
     student: Tensor<2>,
@@ -36,10 +36,17 @@ pub(super) fn losses(
 fn row(
     z: &mut [f32],
     t: Option<&mut [f32]>,
-    label: usize,
+    label: i64,
     o: &Row,
     gradient: Option<f32>,
 ) -> LossSums {
+    let Ok(label) = usize::try_from(label) else {
+        // Nothing is predicted here: no loss, and no gradient.
+        if gradient.is_some() {
+            z.fill(0.0);
+        }
+        return LossSums::default();
+    };
     let label_logit = z[label];
     let (z_best, z_max) = argmax(z);
     let mut sums = LossSums { tokens: 1, ..LossSums::default() };
@@ -144,11 +151,7 @@ fn argmax(values: &[f32]) -> (usize, f32) {
     (place.unwrap_or(0), max)
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "labels are checked ids"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "f32 is the logits' type")]
 fn host(
     student: Tensor<2>,
     teacher: Option<Tensor<2>>,
@@ -166,13 +169,13 @@ fn host(
         Some(t) => rows.zip(t.par_chunks_mut(vocab)).for_each(|(((sum, z), label), t)| {
             *sum = wide(
                 #[inline(always)]
-                || row(z, Some(t), *label as usize, &o, scale),
+                || row(z, Some(t), *label, &o, scale),
             );
         }),
         None => rows.for_each(|((sum, z), label)| {
             *sum = wide(
                 #[inline(always)]
-                || row(z, None, *label as usize, &o, scale),
+                || row(z, None, *label, &o, scale),
             );
         }),
     }
@@ -199,8 +202,9 @@ fn tensors(
     let dtype = student.dtype();
     let z = student.cast(F32);
     let log_q = log_softmax(z.clone(), 1);
-    let at_label = labels.unsqueeze_dim::<2>(1);
-    let mut columns = vec![log_q.clone().gather(1, at_label.clone()).neg()];
+    let predicted = labels.clone().greater_equal_elem(0).float().cast(F32).unsqueeze_dim::<2>(1);
+    let at_label = labels.clamp_min(0).unsqueeze_dim::<2>(1);
+    let mut columns = vec![predicted.clone(), log_q.clone().gather(1, at_label.clone()).neg()];
     let mut gradient = Tensor::<2>::zeros([tokens, vocab], &device);
     if let Some(t) = teacher {
         let t = t.cast(F32);
@@ -217,14 +221,14 @@ fn tensors(
     let gradient = scale.map(|scale| {
         let one_hot = at_label.equal(Tensor::arange(0..vocab as i64, &device).unsqueeze_dim(0));
         let ce = (log_q.exp() - one_hot.float().cast(F32)) * o.cross_entropy;
-        ((gradient + ce) * scale).cast(dtype)
+        ((gradient + ce) * (predicted * scale)).cast(dtype)
     });
     let width = columns.len();
-    let mut totals = [0.0; 4];
-    for row in take(Tensor::cat(columns, 1)).chunks(width) {
+    let mut totals = [0.0; 5];
+    for row in take(Tensor::cat(columns, 1)).chunks(width).filter(|row| row[0] > 0.0) {
         totals.iter_mut().zip(row).for_each(|(total, value)| *total += f64::from(*value));
     }
-    let [cross_entropy, forward_kl, agreed, teacher_cross_entropy] = totals;
+    let [tokens, cross_entropy, forward_kl, agreed, teacher_cross_entropy] = totals;
     let (tokens, agreed) = (tokens as u64, agreed as u64);
     (LossSums { tokens, cross_entropy, forward_kl, agreed, teacher_cross_entropy }, gradient)
 }
@@ -300,5 +304,33 @@ mod tests {
         let (b, db) = tensors(z, None, ids, &o, Some(0.5));
         assert!((a.cross_entropy - b.cross_entropy).abs() < 1e-4);
         assert_close(da.unwrap(), db.unwrap(), 1e-5);
+    }
+
+    #[test]
+    fn a_position_without_a_label_adds_nothing() {
+        let (z, t) = (random([4, 50], 1) * 10.0, random([4, 50], 2));
+        let ids = |labels: [i32; 4]| Tensor::<1, Int>::from_ints(labels, &z.device());
+        let o = Objective { forward_kl: 0.5, temperature: 1.0, cross_entropy: 0.5 };
+        for path in [host, tensors] {
+            for teacher in [None, Some(t.clone())] {
+                let all = path(z.clone(), teacher.clone(), ids([3, 5, 7, 9]), &o, Some(1.0));
+                let some = path(z.clone(), teacher.clone(), ids([3, -1, 7, -1]), &o, Some(1.0));
+                let rows =
+                    |x: &Tensor<2>| x.clone().select(0, Tensor::from_ints([0, 2], &x.device()));
+                let kept = path(
+                    rows(&z),
+                    teacher.map(|t| rows(&t)),
+                    Tensor::from_ints([3, 7], &z.device()),
+                    &o,
+                    Some(1.0),
+                );
+                assert_eq!(some.0, kept.0);
+                assert_eq!(some.0.tokens, 2);
+                let (all, some) = (take(all.1.unwrap()), take(some.1.unwrap()));
+                assert_eq!(some[..50], all[..50]);
+                assert_eq!(some[100..150], all[100..150]);
+                assert!(some[50..100].iter().chain(&some[150..]).all(|g| *g == 0.0));
+            }
+        }
     }
 }

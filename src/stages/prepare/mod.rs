@@ -3,9 +3,13 @@
 //! A step is [`CHUNKS`] chunks of text; every [`LEG`] steps one shard of each kind is finished, which is the
 //! checkpoint. A run that is asked to stop goes on to there, so that the shards are the same however often it was.
 //!
-//! [`read`] feeds, [`tokenise`] works, [`write`] folds.
+//! [`read`] feeds, [`tokenise`] works, [`write`] folds. Before that, where duplicates are to be left out, [`survey`]
+//! finds them; after it, [`adopt`] takes in what is tokens already, and [`report`] tells what there is.
 
+mod adopt;
 mod read;
+pub mod report;
+mod survey;
 mod tokenise;
 mod write;
 
@@ -14,6 +18,7 @@ use std::sync::Arc;
 
 use dataflows::Stop;
 use datasets::grammar::Grammar;
+use datasets::report::CorpusReport;
 use datasets::shard::{Header, ShardEntry, write_manifest};
 use datasets::store::{Checkpoint, Digest, create_dir_all, sealed, write_atomic};
 use datasets::tokenizer::Tokenizer;
@@ -25,8 +30,10 @@ use super::inputs::check_vocabulary;
 use super::passes::{PassOver, pass_over};
 use crate::error::Error;
 use crate::recipe::Recipe;
+use adopt::adopt;
 pub use read::spec;
 use read::{Corpora, Reading};
+use survey::survey;
 use tokenise::Tokenising;
 pub use tokenise::sample;
 use write::Writing;
@@ -35,12 +42,12 @@ use write::Writing;
 pub const STAGE: &str = "prepare";
 /// Chunks of text a step.
 const CHUNKS: u32 = 4;
-/// Steps a shard.
+/// Steps a shard: some 64 MiB of text.
 const LEG: u64 = 16;
 const STATE: &str = "shards.json";
 
 /// Which samples a shard holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Kind {
     /// Those that are trained on.
     Train,
@@ -49,12 +56,17 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The folder of its shards.
-    pub fn dir(self, run: &Path) -> PathBuf {
-        run.join("tokens").join(match self {
+    /// Its name in a folder of tokens.
+    pub fn name(self) -> &'static str {
+        match self {
             Kind::Train => "train",
             Kind::HeldOut => "held-out",
-        })
+        }
+    }
+
+    /// The folder of a source's shards.
+    pub fn dir(self, run: &Path, source: &str) -> PathBuf {
+        run.join("tokens").join(self.name()).join(source)
     }
 }
 
@@ -63,8 +75,19 @@ impl Kind {
 struct Shards {
     corpus: Digest,
     documents: u64,
-    train: Vec<ShardEntry>,
-    held_out: Vec<ShardEntry>,
+    /// By source, in the order of the recipe.
+    train: Vec<Vec<ShardEntry>>,
+    held_out: Vec<Vec<ShardEntry>>,
+    report: CorpusReport,
+}
+
+impl Shards {
+    fn of(&mut self, kind: Kind, source: usize) -> &mut Vec<ShardEntry> {
+        match kind {
+            Kind::Train => &mut self.train[source],
+            Kind::HeldOut => &mut self.held_out[source],
+        }
+    }
 }
 
 /// Makes the token shards, if they are not made.
@@ -79,67 +102,79 @@ pub fn prepare(ctx: &Arc<Context>) -> Result<(), Error> {
     let corpora = Arc::new(Corpora::open(run, recipe)?);
     let fingerprint = corpora.fingerprint()?;
     let (tokenizer, header) = tokenizer(run, recipe)?;
-    for kind in [Kind::Train, Kind::HeldOut] {
-        create_dir_all(&kind.dir(run))?;
+    for source in corpora.names() {
+        create_dir_all(&Kind::Train.dir(run, source))?;
+        create_dir_all(&Kind::HeldOut.dir(run, source))?;
     }
+    let left_out = survey(ctx, &corpora)?;
     let chunks = corpora.num_chunks();
     let steps = chunks.div_ceil(u64::from(CHUNKS));
+    let none = Shards {
+        corpus: fingerprint,
+        documents: 0,
+        train: vec![vec![]; corpora.names().count()],
+        held_out: vec![vec![]; corpora.names().count()],
+        report: CorpusReport::default(),
+    };
     ctx.progress.begin(STAGE, "chunks", 0, chunks);
     let mut leg = 0;
-    let checkpoint = loop {
+    let shards = loop {
         let end = ((leg + 1) * LEG).min(steps);
+        if end == 0 {
+            break none;
+        }
         let form = PassOver { stage: STAGE, steps: end, shards: CHUNKS, every: 0 };
-        let (corpora, tokenizer, held_out) =
-            (Arc::clone(&corpora), tokenizer.clone(), recipe.tokens.held_out);
-        let feed = move |_| Reading { corpora: Arc::clone(&corpora) };
-        let work = move |_| Tokenising { tokenizer: tokenizer.clone(), held_out };
+        let feeding = Arc::clone(&corpora);
+        let feed = move |_| Reading::new(&feeding);
+        let working = Tokenising::new(&tokenizer, &recipe.tokens, &left_out);
+        let work = move |_| working.clone();
         let fold = |checkpoint: Option<&Checkpoint>, checkpoints| {
             let shards = match checkpoint {
                 Some(checkpoint) => resume(checkpoint, fingerprint)?,
-                None => {
-                    Shards { corpus: fingerprint, documents: 0, train: vec![], held_out: vec![] }
-                }
+                None => none.clone(),
             };
-            Ok(Writing {
-                ctx: Arc::clone(ctx),
-                header: header.clone(),
-                checkpoints,
-                shards,
-                train: None,
-                held_out: None,
-            })
+            Ok(Writing::new(ctx, &header, checkpoints, &corpora, shards))
         };
         let checkpoint = pass_over(ctx, form, feed, work, fold, &Stop::new())?;
         if checkpoint.step >= steps {
-            break checkpoint;
+            break resume(&checkpoint, fingerprint)?;
         }
         leg = checkpoint.step / LEG;
         if ctx.stop.requested() {
             return Err(ctx.stopped(STAGE, checkpoint.step, steps));
         }
     };
-    let shards = resume(&checkpoint, fingerprint)?;
-    finish(ctx, &header, &shards)
+    finish(ctx, &header, &corpora, &shards)
 }
 
 /// Makes the shards data sets, and seals the stage.
-fn finish(ctx: &Context, header: &Header, shards: &Shards) -> Result<(), Error> {
+fn finish(ctx: &Context, header: &Header, corpora: &Corpora, shards: &Shards) -> Result<(), Error> {
     let (run, recipe) = (&ctx.run.path, &ctx.run.recipe);
+    let tokens = |entries: &[ShardEntry]| entries.iter().map(ShardEntry::num_tokens).sum::<u64>();
+    let (mut train, mut held_out) = adopt(ctx, header)?;
+    for (kind, all, sum) in
+        [(Kind::Train, &shards.train, &mut train), (Kind::HeldOut, &shards.held_out, &mut held_out)]
+    {
+        for (name, entries) in corpora.names().zip(all) {
+            // A source without a held-out document is not held out of; one with nothing to train on is an error later.
+            if tokens(entries) > 0 {
+                write_manifest(&kind.dir(run, name), header, entries)?;
+                *sum += tokens(entries);
+            }
+        }
+    }
     let empty = |what| Error::NoDocuments {
         what,
         num_documents: shards.documents,
         held_out: recipe.tokens.held_out,
     };
-    let tokens = |entries: &[ShardEntry]| entries.iter().map(ShardEntry::num_tokens).sum::<u64>();
-    let (train, held_out) = (tokens(&shards.train), tokens(&shards.held_out));
     if train == 0 {
         return Err(empty("left to train on"));
     }
-    if held_out == 0 {
+    if held_out == 0 && !recipe.is_data_alone() {
         return Err(empty("held out"));
     }
-    write_manifest(&Kind::Train.dir(run), header, &shards.train)?;
-    write_manifest(&Kind::HeldOut.dir(run), header, &shards.held_out)?;
+    report::write(run, &shards.report)?;
     let documents = shards.documents;
     ctx.progress
         .end(&format!("{documents} documents, {train} tokens to train on, {held_out} held out"));

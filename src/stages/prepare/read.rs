@@ -7,20 +7,32 @@ use dataflows::roles::Feed;
 use dataflows::{At, Failure};
 use datasets::grammar::Grammar;
 use datasets::store::{Digest, Hasher};
-use datasets::text::{self, Corpus, CorpusSpec, Document};
+use datasets::text::{self, Chunk, Corpus, CorpusSpec, Document, Reader};
 
 use super::CHUNKS;
 use crate::error::Error;
 use crate::recipe::{Format, Recipe, Source, Split};
 
-/// The sources of a recipe, one after the other.
+/// The sources of text of a recipe, one after the other.
 pub(super) struct Corpora(Vec<(String, Corpus)>);
+
+/// The documents of a chunk, and the source that they are of.
+pub(super) struct Documents {
+    /// In the order of [`Corpora::names`].
+    pub(super) source: usize,
+    /// The chunk, among those of all sources.
+    pub(super) chunk: u64,
+    /// The documents.
+    pub(super) documents: Vec<Document>,
+    /// Places for a document with none in them.
+    pub(super) num_empty: u64,
+}
 
 impl Corpora {
     /// Opens them, and writes those that are generated.
     pub(super) fn open(run: &Path, recipe: &Recipe) -> Result<Self, Error> {
         let mut corpora = Vec::new();
-        for (name, source) in &recipe.data {
+        for (name, source) in recipe.data.iter().filter(|(_, source)| !source.is_tokens()) {
             let spec = match (&source.generate, &source.path) {
                 (Some(_), _) => {
                     let dir = run.join("corpus").join(name);
@@ -35,24 +47,14 @@ impl Corpora {
         Ok(Self(corpora))
     }
 
+    /// The names of the sources.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
     /// Chunks of all sources.
     pub(super) fn num_chunks(&self) -> u64 {
         self.0.iter().map(|(_, corpus)| corpus.num_chunks() as u64).sum()
-    }
-
-    /// The documents of a chunk, with the name of their source; none beyond the last.
-    fn chunk(&self, mut index: u64) -> Result<Vec<Document>, Error> {
-        for (name, corpus) in &self.0 {
-            if index < corpus.num_chunks() as u64 {
-                let mut documents = corpus.chunk(usize::try_from(index).unwrap_or(usize::MAX))?;
-                for document in &mut documents {
-                    document.source = Arc::from(format!("{name}/{}", document.source));
-                }
-                return Ok(documents);
-            }
-            index -= corpus.num_chunks() as u64;
-        }
-        Ok(Vec::new())
     }
 
     /// A digest by which the text is recognised; see [`Corpus::fingerprint`].
@@ -73,7 +75,7 @@ pub fn spec(path: String, source: &Source) -> CorpusSpec {
             Format::Auto => text::Format::Auto,
             Format::Txt => text::Format::Txt,
             Format::Jsonl => text::Format::Jsonl,
-            Format::Parquet => text::Format::Parquet,
+            Format::Parquet | Format::Tokens => text::Format::Parquet,
         },
         split: match &source.split {
             Split::BlankLine => text::Split::BlankLine,
@@ -81,20 +83,40 @@ pub fn spec(path: String, source: &Source) -> CorpusSpec {
             Split::File => text::Split::File,
             Split::Delimiter(text) => text::Split::Delimiter(text.clone()),
         },
-        field: source.field.clone(),
+        field: source.field().to_owned(),
     }
 }
 
 /// Reads the chunk of a place.
 pub(super) struct Reading {
-    pub(super) corpora: Arc<Corpora>,
+    readers: Vec<(String, Reader)>,
+}
+
+impl Reading {
+    pub(super) fn new(corpora: &Corpora) -> Self {
+        let reader = |(name, corpus): &(String, Corpus)| (name.clone(), corpus.reader());
+        Self { readers: corpora.0.iter().map(reader).collect() }
+    }
 }
 
 impl Feed for Reading {
-    type Batch = Vec<Document>;
+    /// None beyond the last chunk.
+    type Batch = Option<Documents>;
 
-    fn feed(&mut self, at: At) -> Result<Vec<Document>, Failure> {
-        let index = at.step.0 * u64::from(CHUNKS) + u64::from(at.shard);
-        self.corpora.chunk(index).map_err(Failure::of)
+    fn feed(&mut self, at: At) -> Result<Option<Documents>, Failure> {
+        let chunk = at.step.0 * u64::from(CHUNKS) + u64::from(at.shard);
+        let mut index = usize::try_from(chunk).unwrap_or(usize::MAX);
+        for (source, (name, reader)) in self.readers.iter_mut().enumerate() {
+            let chunks = reader.corpus().num_chunks();
+            if index < chunks {
+                let Chunk { mut documents, num_empty } = reader.read(index).map_err(Failure::of)?;
+                for document in &mut documents {
+                    document.source = Arc::from(format!("{name}/{}", document.source));
+                }
+                return Ok(Some(Documents { source, chunk, documents, num_empty }));
+            }
+            index -= chunks;
+        }
+        Ok(None)
     }
 }

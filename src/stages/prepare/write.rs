@@ -1,5 +1,6 @@
-//! Samples into the shards of a leg.
+//! Samples into shards, in the order of the text.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dataflows::roles::{Fold, Staging};
@@ -7,48 +8,67 @@ use dataflows::{At, Failure, InProcess, Step};
 use datasets::shard::{Header, Sample, ShardWriter};
 use datasets::store::{Checkpoints, sealed};
 
+use super::read::Corpora;
+use super::tokenise::Tokenised;
 use super::{CHUNKS, Kind, STATE, Shards};
 use crate::error::Error;
 use crate::stages::commit::part;
 use crate::stages::context::Context;
 
-/// Writes the shards of a leg.
+/// Writes the shards of a leg: one of each kind for each source that it comes upon.
 pub(super) struct Writing {
-    pub(super) ctx: Arc<Context>,
-    pub(super) header: Header,
-    pub(super) checkpoints: Arc<Checkpoints>,
-    pub(super) shards: Shards,
-    pub(super) train: Option<ShardWriter>,
-    pub(super) held_out: Option<ShardWriter>,
+    ctx: Arc<Context>,
+    header: Header,
+    names: Vec<String>,
+    checkpoints: Arc<Checkpoints>,
+    shards: Shards,
+    /// By source and kind, in the order in which the finished ones are listed.
+    writers: BTreeMap<(usize, Kind), ShardWriter>,
 }
 
 impl Writing {
-    fn push(&mut self, kind: Kind, sample: &Sample) -> Result<(), Error> {
-        let (writer, finished) = match kind {
-            Kind::Train => (&mut self.train, self.shards.train.len()),
-            Kind::HeldOut => (&mut self.held_out, self.shards.held_out.len()),
-        };
-        let writer = match writer {
-            Some(writer) => writer,
-            None => {
-                let path =
-                    kind.dir(&self.ctx.run.path).join(format!("tokens-{finished:05}.parquet"));
-                writer.insert(ShardWriter::new(&path, &self.header)?)
-            }
-        };
+    pub(super) fn new(
+        ctx: &Arc<Context>,
+        header: &Header,
+        checkpoints: Arc<Checkpoints>,
+        corpora: &Corpora,
+        shards: Shards,
+    ) -> Self {
+        Self {
+            ctx: Arc::clone(ctx),
+            header: header.clone(),
+            names: corpora.names().map(str::to_owned).collect(),
+            checkpoints,
+            shards,
+            writers: BTreeMap::new(),
+        }
+    }
+
+    fn push(&mut self, source: usize, kind: Kind, sample: &Sample) -> Result<(), Error> {
+        if let Some(writer) = self.writers.get_mut(&(source, kind)) {
+            return Ok(writer.push(sample)?);
+        }
+        let finished = self.shards.of(kind, source).len();
+        let dir = kind.dir(&self.ctx.run.path, &self.names[source]);
+        let path = dir.join(format!("tokens-{finished:05}.parquet"));
+        let mut writer = ShardWriter::new(&path, &self.header)?;
         writer.push(sample)?;
+        self.writers.insert((source, kind), writer);
         Ok(())
     }
 }
 
 impl Fold for Writing {
-    type Input = InProcess<Vec<(Kind, Sample)>>;
+    type Input = InProcess<Option<Tokenised>>;
 
-    fn fold(&mut self, at: At, InProcess(samples): Self::Input) -> Result<(), Failure> {
+    fn fold(&mut self, at: At, InProcess(tokenised): Self::Input) -> Result<(), Failure> {
+        let Some(Tokenised { source, samples, report }) = tokenised else { return Ok(()) };
         for (kind, sample) in &samples {
-            self.push(*kind, sample).map_err(Failure::of)?;
+            self.push(source, *kind, sample).map_err(Failure::of)?;
+            self.shards.report.unigrams.count(&sample.tokens);
         }
-        self.shards.documents += samples.len() as u64;
+        self.shards.documents += report.documents;
+        self.shards.report.source(&self.names[source]).add(&report);
         let done = at.step.0 * u64::from(CHUNKS) + u64::from(at.shard) + 1;
         let documents = self.shards.documents;
         self.ctx.progress.at(done, || format!("{documents} documents"));
@@ -56,15 +76,12 @@ impl Fold for Writing {
     }
 
     fn part(&mut self, step: Step) -> Staging {
-        let (train, held_out) = (self.train.take(), self.held_out.take());
+        let writers = std::mem::take(&mut self.writers);
         let (mut shards, checkpoints) = (self.shards.clone(), Arc::clone(&self.checkpoints));
         Box::new(move || {
             let write = || -> Result<_, Error> {
-                if let Some(writer) = train {
-                    shards.train.push(writer.finish()?);
-                }
-                if let Some(writer) = held_out {
-                    shards.held_out.push(writer.finish()?);
+                for ((source, kind), writer) in writers {
+                    shards.of(kind, source).push(writer.finish()?);
                 }
                 let path = checkpoints.part_dir(step.0)?.join(STATE);
                 sealed::write(&path, &shards)?;

@@ -174,10 +174,12 @@ impl Run<'_> {
                 keep: usize::try_from(train.keep_checkpoints).unwrap_or(usize::MAX),
                 then: Box::new(move |checkpoint| publish(checkpoint, &metrics, span)),
             };
-            let (sequences, asked) = (Arc::clone(&data.train), teacher.clone());
+            data.enough(stage, span.end.saturating_mul(train.global_batch_size))?;
+            let (loader, asked) = (Arc::clone(&data.train), teacher.clone());
+            let apart = ctx.run.recipe.tokens.document_mask;
             let (global, micro) = (train.global_batch_size, train.micro_batch_size);
             let roles = Distil {
-                feed: move |_| Feeding { sequences: Arc::clone(&sequences), global, micro },
+                feed: move |_| Feeding { loader: Arc::clone(&loader), apart, global, micro },
                 teach: move |_| Teaching { teacher: asked.clone() },
                 learn: Learning { ctx: Arc::clone(ctx), stage, trainer, checkpoints },
                 judge: Judging { held_out: data.held_out.clone(), teacher },

@@ -5,3 +5,4 @@ mod failing;
 mod fakes;
 mod oracle;
 mod stopping;
+mod throughput;

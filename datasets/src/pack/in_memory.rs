@@ -1,4 +1,5 @@
-//! Samples into sequences: concatenate and cut.
+//! Samples that are held in memory, concatenated and cut. To be replaced by [`loader`](crate::loader), which gives the
+//! same kind of sequences of data of any size.
 //!
 //! An epoch is the stream of its samples' tokens in the epoch's [`Order`], each sample with the tokens that begin and
 //! end a document around it. Sequence `i` of the epoch is tokens `[i·S, (i+1)·S]` of that stream: `S + 1` tokens, of
