@@ -4,6 +4,7 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
 
 use datasets::shard::ShardError;
 use datasets::store::StoreError;
@@ -25,6 +26,11 @@ const FETCH_AGAIN: &str = "copy or download it again (`git lfs pull`, where it w
 pub fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {
+        // A shared error hides what it is of.
+        let error = match error.downcast_ref::<Arc<dyn std::error::Error + Send + Sync>>() {
+            Some(shared) => &**shared,
+            None => error,
+        };
         let hint = error.downcast_ref::<Error>().and_then(of_command);
         let hint = hint.or_else(|| error.downcast_ref().and_then(of_recipe));
         let hint = hint.or_else(|| error.downcast_ref().and_then(of_weights));

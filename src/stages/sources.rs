@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use datasets::loader::{Loader, PackPlan, Settings, ShardGroups, Source, Step};
+use datasets::loader::{LoadError, Loader, PackPlan, Settings, ShardGroups, Source, Step};
 use datasets::order;
-use datasets::pack::Method;
+use datasets::pack::{Method, PackError};
 use datasets::shard::{Folder, Header, LocalFolder, RemoteFolder, Shards};
 use datasets::storage::{Location, Options};
 use datasets::store::sealed;
@@ -83,6 +83,7 @@ pub fn loader(
     bos: Option<u32>,
     eos: Option<u32>,
 ) -> Result<Loader, Error> {
+    let opened = if kind == Kind::HeldOut { long_enough(opened, recipe) } else { opened };
     let vocab_size = opened.first().map_or(0, |(_, shards)| shards.header().vocab_size);
     let seq_tokens = usize::try_from(recipe.tokens.seq_tokens).unwrap_or(usize::MAX);
     let is_training = kind == Kind::Train;
@@ -126,7 +127,15 @@ pub fn loader(
         }
     };
     let names: Vec<String> = opened.iter().map(|(name, _)| name.clone()).collect();
-    let loader = Loader::open(opened.into_iter().map(source).collect(), &settings)?;
+    let too_short = |error| match error {
+        LoadError::TooShort { tokens: have, need, .. } => {
+            let which = if is_training { "training" } else { "held-out" };
+            Error::Pack { which, source: PackError::TooShort { have, need } }
+        }
+        error => error.into(),
+    };
+    let sources = opened.into_iter().map(source).collect();
+    let loader = Loader::open(sources, &settings).map_err(too_short)?;
     // With the plans kept, a run that is resumed reads no lengths.
     if settings.packing == Method::BestFit {
         for (name, plan) in names.iter().zip(loader.pack_plans()) {
@@ -134,6 +143,14 @@ pub fn loader(
         }
     }
     Ok(loader)
+}
+
+/// The sources whose held-out text fills a sequence by itself, or all if none does: a small source may have too little
+/// held out of it, and the others are scored.
+fn long_enough(opened: Vec<Opened>, recipe: &Recipe) -> Vec<Opened> {
+    let tokens = |shards: &Shards| shards.groups().iter().map(|group| group.tokens).sum::<u64>();
+    let is_long = |(_, shards): &Opened| tokens(shards) > recipe.tokens.seq_tokens;
+    if opened.iter().any(is_long) { opened.into_iter().filter(is_long).collect() } else { opened }
 }
 
 fn plan_path(run: &Path, recipe: &Recipe, kind: Kind, name: &str) -> PathBuf {

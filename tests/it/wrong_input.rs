@@ -311,12 +311,12 @@ fn a_text_that_is_not_there_or_empty_is_refused_before_anything_is_done() {
     fs::create_dir(place.at("folder")).unwrap();
     for (path, expected) in [
         ("empty.txt", format!("error: `empty.txt` is an empty corpus: 1 files, 0 bytes\n\n{A_TEXT}")),
-        ("folder", format!("error: `folder` matches no file of text: expected txt, md, jsonl, parquet\n\n{A_TEXT}")),
+        ("folder", format!("error: `folder` matches no file of text: expected txt, md, jsonl (these also with .gz or .zst), json.gz, json.zst, parquet\n\n{A_TEXT}")),
         ("no/*.txt", format!("error: `no/*.txt` matches no file of text: expected a file, a folder or a glob\n\n{A_TEXT}")),
         ("no.txt", format!("error: `no.txt` matches no file of text: expected a file, a folder or a glob\n\n{A_TEXT}")),
         (
             "text.docx",
-            "error: the format of `text.docx` is not known from its name: expected .txt, .md, .jsonl or .parquet\n\n\
+            "error: the format of `text.docx` is not known from its name: expected .txt, .md or .jsonl, with .gz or .zst behind it or without, or .parquet\n\n\
              hint: `--set data.<name>.format=txt` says what it is\n"
                 .to_owned(),
         ),
@@ -506,7 +506,8 @@ fn damaged_shards_are_named_nothing_else_is_lost_and_the_hint_makes_them_again()
     let line = format!("run {FROM_TEACHER}");
     place.stillflow(&line).done();
     let before = place.files("run");
-    let shard = "run/tokens/train/corpus/tokens-00000.parquet";
+    // The text that is scored is read whatever is done already.
+    let shard = "run/tokens/held-out/corpus/tokens-00000.parquet";
     let whole = place.read(shard);
     let mut flipped = whole.clone();
     flipped[whole.len() / 3] ^= 1;
@@ -542,6 +543,26 @@ fn damaged_shards_are_named_nothing_else_is_lost_and_the_hint_makes_them_again()
         let mut others = before.clone();
         others.remove(&place.at(shard));
         place.assert_unharmed("run", &others);
+    }
+    // What is trained on is read when it is needed: here in the middle of a stage.
+    let trained = "run/tokens/train/corpus/tokens-00000.parquet";
+    let (kept, mut flipped) = (place.read(trained), place.read(trained));
+    flipped[kept.len() / 3] ^= 1;
+    place.write(shard, &whole);
+    place.write(trained, flipped);
+    for gone in ["run/checkpoints/distil", "run/checkpoints/control"] {
+        fs::remove_dir_all(place.at(gone)).unwrap();
+    }
+    for gone in ["distil", "control", "evaluate", "export"] {
+        fs::remove_file(place.at(&format!("run/stages/{gone}.json"))).unwrap();
+    }
+    let said = place.stillflow(&line);
+    let damaged = format!("row group 0 of shard `{trained}`, from byte 0, is damaged");
+    assert!(said.stderr.contains(&damaged), "{}", said.stderr);
+    said.is_explained();
+    for (path, bytes) in &before {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
     }
     fs::remove_dir_all(place.at("run/tokens")).unwrap();
     fs::remove_dir_all(place.at("run/checkpoints/prepare")).unwrap();

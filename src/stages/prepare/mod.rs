@@ -216,8 +216,10 @@ fn tokenizer(run: &Path, recipe: &Recipe) -> Result<(Tokenizer, Header), Error> 
         }
     }
     let tokenizer = Tokenizer::load(&path)?;
-    let teacher = recipe.teacher_shape(tokenizer.vocab_size() as usize)?;
-    check_vocabulary(&path, tokenizer.vocab_size(), teacher.vocab_size)?;
+    if !recipe.is_data_alone() {
+        let teacher = recipe.teacher_shape(tokenizer.vocab_size() as usize)?;
+        check_vocabulary(&path, tokenizer.vocab_size(), teacher.vocab_size)?;
+    }
     let header = Header {
         tokenizer: tokenizer.fingerprint(),
         vocab_size: tokenizer.vocab_size(),
