@@ -93,13 +93,16 @@ pub fn table(summaries: &[Summary]) -> String {
     text
 }
 
-/// For each knob that has one, the value that would be chosen, and why.
+/// For each knob that changes only the speed and the size, the value that would be chosen, and why. Which order and
+/// packing to take is a question of the model, not of the clock.
 ///
 /// The fastest by a core's time, unless another within a tenth of it stores fewer bytes: the disk is paid for too.
 #[must_use]
 pub fn choose(summaries: &[Summary]) -> Vec<(String, String, String)> {
     let mut knobs: Vec<&str> = Vec::new();
-    for s in summaries.iter().filter(|s| s.knob != "peer" && s.knob != "floor") {
+    let is_free =
+        |s: &&Summary| !["peer", "floor", "shuffle", "packing", "cache"].contains(&s.knob.as_str());
+    for s in summaries.iter().filter(is_free) {
         if !knobs.contains(&s.knob.as_str()) {
             knobs.push(&s.knob);
         }

@@ -9,6 +9,7 @@ use datasets::pack::{Method, PackError};
 use datasets::shard::{Folder, Header, LocalFolder, RemoteFolder, Shards};
 use datasets::storage::{Location, Options};
 use datasets::store::sealed;
+use serde::{Deserialize, Serialize};
 
 use super::prepare::Kind;
 use crate::error::Error;
@@ -139,7 +140,10 @@ pub fn loader(
     // With the plans kept, a run that is resumed reads no lengths.
     if settings.packing == Method::BestFit {
         for (name, plan) in names.iter().zip(loader.pack_plans()) {
-            sealed::write(&plan_path(run, recipe, kind, name), plan)?;
+            if kept_plan(run, recipe, kind, name).as_ref() != Some(plan) {
+                let kept = Kept { plan: plan.clone() };
+                sealed::write(&plan_path(run, recipe, kind, name), &kept)?;
+            }
         }
     }
     Ok(loader)
@@ -153,11 +157,17 @@ fn long_enough(opened: Vec<Opened>, recipe: &Recipe) -> Vec<Opened> {
     if opened.iter().any(is_long) { opened.into_iter().filter(is_long).collect() } else { opened }
 }
 
+/// A plan in a file of its own: both have a digest.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    plan: PackPlan,
+}
+
 fn plan_path(run: &Path, recipe: &Recipe, kind: Kind, name: &str) -> PathBuf {
     kind.dir(run, name).join(format!("bins-{}.json", recipe.tokens.seq_tokens))
 }
 
 /// The plan that an earlier start made, if it is whole; whether it fits, the loader checks.
 fn kept_plan(run: &Path, recipe: &Recipe, kind: Kind, name: &str) -> Option<PackPlan> {
-    sealed::read(&plan_path(run, recipe, kind, name)).ok().map(|(plan, _)| plan)
+    sealed::read::<Kept>(&plan_path(run, recipe, kind, name)).ok().map(|(kept, _)| kept.plan)
 }

@@ -64,14 +64,14 @@ impl Oracle {
         let held_out = sources::loader(&run, &recipe, held_out, Kind::HeldOut, bos, eos).unwrap();
         let count = recipe.evaluate.sequences.min(held_out.num_sequences().unwrap());
         let held_out = sequences(&held_out, 0..count).unwrap();
-        let held_out = HeldOut::new(held_out, recipe.evaluate.batch, false);
+        let held_out = HeldOut::new(held_out, recipe.evaluate.batch, true);
         let train = sources::loader(&run, &recipe, train, Kind::Train, bos, eos).unwrap();
         let special = [("bos_token_id", bos), ("eos_token_id", eos)];
         (Self { run, train, held_out, text, recipe }, header.vocab_size as usize, special)
     }
 
     fn batch(&self, range: std::ops::Range<u64>) -> Batch {
-        Batch::new(&sequences(&self.train, range).unwrap(), false)
+        Batch::new(&sequences(&self.train, range).unwrap(), true)
     }
 
     /// One training stage.
@@ -236,7 +236,9 @@ fn a_run_ends_with_the_bytes_of_a_plain_loop() {
     let mut first = 0;
     while first < prune.calibration_sequences {
         let last = (first + prune.calibration_batch).min(prune.calibration_sequences);
-        importance.add(&Importance::of(&teacher, &oracle.batch(first..last).inputs(&device), None));
+        let batch = oracle.batch(first..last);
+        let documents = batch.documents();
+        importance.add(&Importance::of(&teacher, &batch.inputs(&device), documents.as_ref()));
         first = last;
     }
     let shape = recipe.student_config(&config).unwrap();

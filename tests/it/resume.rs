@@ -11,8 +11,8 @@ use super::runs::{Ended, Small, checkpoints, copy_dir, flip};
 
 /// Of the small recipe's `[distil]`.
 const CHECKPOINT_EVERY: u64 = 7;
-/// The commits of the small run up to the third of `distil`: 3 legs of `prepare`, 5 of `pretrain`, 2 of `observe`.
-const THIRD_OF_DISTIL: &str = "committed:13";
+/// The commits of the small run up to the third of `distil`: 3 legs each of `survey` and `prepare`, 5 of `pretrain`, 2 of `observe`.
+const THIRD_OF_DISTIL: &str = "committed:16";
 
 /// Runs until the stage's first checkpoint, and stops there by Ctrl-C. What was there may be behind it already.
 fn interrupt_in(small: &Small, dir: &Path, stage: &str, more: &[&str]) -> Ended {
@@ -206,7 +206,7 @@ fn a_sealed_stage_whose_last_checkpoint_is_damaged_is_not_taken_for_an_earlier_o
     let small = Small::shared();
     // After the third of distil come 2 more, 5 of control, and the first of evaluate.
     let dir = small.path("sealed");
-    let ended = small.start(&dir, &[], &[("STILLFLOW_ABORT", "committed:21")]).wait();
+    let ended = small.start(&dir, &[], &[("STILLFLOW_ABORT", "committed:24")]).wait();
     assert!(ended.status.code().is_none(), "{}", ended.stderr);
     assert!(
         dir.join("stages/control.json").is_file() && !dir.join("stages/evaluate.json").exists()

@@ -12,20 +12,29 @@ use datasets::grammar::Grammar;
 use tempfile::TempDir;
 
 /// Quickstart with every stage, a little of each: several micro-batches a step, several shards of tokens, ends that
-/// are no multiple of `checkpoint_every`, a loss of two terms, and a student that lost heads, neurons and channels.
+/// are no multiple of `checkpoint_every`, a mixture whose weights change, documents packed whole and apart, a loss of two terms, and a student that lost heads, neurons and channels.
 const RECIPE: &str = r#"
 extends = "quickstart"
 
 [data.corpus]
 num_stories = 400
+weight = 0.6
 
 [data.files]
 path = "FILES"
 split = "file"
+weight = 0.4
+
+[mixture.late]
+after = "8K"
+files = 0.7
 
 [tokens]
 tokenizer = "TOKENIZER"
 seq_tokens = 48
+packing = "best_fit"
+document_mask = true
+dedup = "near"
 
 [pretrain]
 hidden_size = 32
