@@ -41,6 +41,9 @@ pub enum Error {
     /// Sequences out of them.
     #[error(transparent)]
     Loader(#[from] datasets::loader::LoadError),
+    /// A checkpoint that was made on other data.
+    #[error(transparent)]
+    Cursor(#[from] datasets::loader::CursorMismatch),
     /// Object stores.
     #[error(transparent)]
     Storage(#[from] datasets::storage::StorageError),

@@ -6,6 +6,7 @@
 //! | [`teach`] | asks the teacher about it |
 //! | [`learn`] | gradients, update, state |
 //! | [`judge`] | the student on held-out text |
+//! | [`watch`](mod@watch) | what is read, by source, and the cursor |
 //! | [`record`] | keeps [`rows`] of metrics; how they survive a stop |
 
 pub mod feed;
@@ -14,6 +15,7 @@ pub mod learn;
 pub mod record;
 pub mod rows;
 pub mod teach;
+pub mod watch;
 
 use std::sync::Arc;
 
@@ -37,6 +39,7 @@ use judge::Judging;
 use learn::Learning;
 use record::{Recording, publish};
 use teach::Teaching;
+use watch::Watching;
 
 /// The part of a checkpoint with the weights and moments.
 pub const STATE: &str = "trainer.safetensors";
@@ -158,6 +161,10 @@ impl Run<'_> {
                 None => Trainer::new(begin()?, ctx.working, settings),
             };
             let teacher = teacher()?;
+            let watching = Watching::new(&data.train, train.global_batch_size);
+            if let Some(checkpoint) = &newest {
+                watching.check(checkpoint)?;
+            }
             let record = Recording::begin(
                 ctx,
                 stage,
@@ -166,6 +173,7 @@ impl Run<'_> {
                 span,
                 self,
                 teacher.is_some(),
+                watching,
             )?;
             let commit = Committing {
                 ctx: Arc::clone(ctx),

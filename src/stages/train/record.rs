@@ -20,6 +20,7 @@ use super::Run;
 use super::rows::{
     EVALUATIONS, EvaluationRow, Rows, STEPS, StepRow, TimingRow, means, timing_table,
 };
+use super::watch::{CURSOR, Watching};
 use crate::distill::trainer::StepReport;
 use crate::error::Error;
 use crate::run::resident_memory_bytes;
@@ -35,6 +36,7 @@ pub struct Recording {
     /// `w_kl τ²` and `w_ce`: how the loss is made of the sums.
     weights: (f64, f64),
     has_teacher: bool,
+    watching: Watching,
     rows: Rows,
     timing: Vec<TimingRow>,
     timing_from: u64,
@@ -78,6 +80,7 @@ impl Recording {
         span: Span,
         run: &Run<'_>,
         has_teacher: bool,
+        watching: Watching,
     ) -> Result<Self, Error> {
         let rows = match newest.filter(|checkpoint| !is_regular(checkpoint.step, span)) {
             Some(checkpoint) => Rows::read(&checkpoint.dir)?,
@@ -93,6 +96,7 @@ impl Recording {
             span,
             weights: (kl, objective.cross_entropy),
             has_teacher,
+            watching,
             rows,
             timing: Vec::new(),
             timing_from: span.resume,
@@ -118,13 +122,14 @@ impl Record for Recording {
             waiting_share: waited / seconds,
             resident_memory_bytes: resident_memory_bytes(),
         });
-        let judged = self.last;
+        let (judged, watching) = (self.last, &self.watching);
         self.ctx.progress.at(step.0 + 1, || {
             let held_out = judged
                 .map(|sums| format!(", held-out CE {:.4}", means(&sums)[0]))
                 .unwrap_or_default();
             let kl = if self.has_teacher { format!("KL {:.4}, ", mean[1]) } else { String::new() };
-            format!("{kl}CE {:.4}, {tokens_per_second:.0} tokens/s{held_out}", mean[0])
+            let data = watching.said();
+            format!("{kl}CE {:.4}, {tokens_per_second:.0} tokens/s{held_out}, {data}", mean[0])
         });
     }
 
@@ -142,17 +147,25 @@ impl Record for Recording {
         let incarnation = self.ctx.run.events.incarnation();
         let dir = self.ctx.run.path.join("timing").join(self.stage);
         let name = format!("steps-{:08}-{incarnation}.parquet", self.timing_from);
+        let data = format!("data-{:08}-{incarnation}.parquet", self.timing_from);
+        let watching = self.watching.clone();
         self.timing_from = step.0;
         let (checkpoints, has_teacher) = (Arc::clone(&self.checkpoints), self.has_teacher);
         Box::new(move || {
             let write = || -> Result<_, Error> {
                 datasets::store::create_dir_all(&dir)?;
                 timing_table(&timing).write(&dir.join(name))?;
+                watching.table().write(&dir.join(data))?;
                 let dir: PathBuf = checkpoints.part_dir(step.0)?;
                 let steps = rows.steps_table(has_teacher).write(&dir.join(STEPS))?;
                 let evaluations =
                     rows.evaluations_table(has_teacher).write(&dir.join(EVALUATIONS))?;
-                Ok(vec![part("record", STEPS, steps), part("record", EVALUATIONS, evaluations)])
+                let cursor = watching.write_cursor(&dir.join(CURSOR), step.0)?;
+                Ok(vec![
+                    part("record", STEPS, steps),
+                    part("record", EVALUATIONS, evaluations),
+                    part("record", CURSOR, cursor),
+                ])
             };
             write().map_err(Failure::of)
         })

@@ -1,0 +1,88 @@
+//! What a stage reads, by source: for people while it trains, and as `timing/<stage>/data-*.parquet`; and where it
+//! stands in the data, as a part of its checkpoints.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use datasets::loader::{Cursor, Loader};
+use datasets::store::{Checkpoint, Written, sealed};
+use datasets::table::{Column, Table};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// The part of a checkpoint with the cursor.
+pub const CURSOR: &str = "cursor.json";
+
+/// Watches a loader.
+#[derive(Clone)]
+pub struct Watching {
+    loader: Arc<Loader>,
+    begun: Instant,
+    /// Sequences of a step.
+    global: u64,
+}
+
+/// A cursor in a file of its own.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    cursor: Cursor,
+}
+
+impl Watching {
+    /// From now on, of a stage of `global` sequences a step.
+    pub fn new(loader: &Arc<Loader>, global: u64) -> Self {
+        Self { loader: Arc::clone(loader), begun: Instant::now(), global }
+    }
+
+    /// Refuses a checkpoint that was made on other data, or in another order of it.
+    ///
+    /// # Errors
+    /// [`Error::Cursor`] with every field that differs; [`Error::Store`] if the part cannot be read.
+    pub fn check(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let Some(path) = checkpoint.part(CURSOR) else { return Ok(()) };
+        let (kept, _) = sealed::read::<Kept>(&path)?;
+        Ok(self.loader.check(&kept.cursor)?)
+    }
+
+    /// Writes where the data stands after `step` steps.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if it cannot be written.
+    pub fn write_cursor(&self, path: &Path, step: u64) -> Result<Written, Error> {
+        let cursor = self.loader.cursor(step.saturating_mul(self.global));
+        sealed::write(path, &Kept { cursor })?;
+        let bytes = std::fs::metadata(path).map_err(Error::io(path, "read"))?.len();
+        Ok(Written { bytes, digest: datasets::store::digest_file(path)? })
+    }
+
+    /// The share of the time since the beginning that readers waited for data, and bytes read a second.
+    #[expect(clippy::cast_precision_loss, reason = "a share, and a rate, that are shown")]
+    pub fn said(&self) -> String {
+        let stats = self.loader.stats();
+        let seconds = self.begun.elapsed().as_secs_f64().max(1e-9);
+        let waited = stats.iter().map(|s| s.wait_ns).sum::<u64>() as f64 / 1e9;
+        let bytes = stats.iter().map(|s| s.bytes_read).sum::<u64>();
+        format!("data {}, waited {:.1}%", crate::units::bytes(bytes), waited / seconds * 100.0)
+    }
+
+    /// What was read of each source since the beginning.
+    #[expect(clippy::cast_precision_loss, reason = "a time")]
+    pub fn table(&self) -> Table {
+        let stats = self.loader.stats();
+        let count = |f: fn(&datasets::loader::SourceStats) -> u64| {
+            Column::U64(stats.iter().map(f).collect())
+        };
+        Table::new([
+            ("source", Column::Text(stats.iter().map(|s| s.name.clone()).collect())),
+            ("sequences", count(|s| s.sequences)),
+            ("tokens", count(|s| s.tokens)),
+            ("padding", count(|s| s.padding)),
+            ("bytes_read", count(|s| s.bytes_read)),
+            ("windows_decoded", count(|s| s.windows_decoded)),
+            ("cache_hits", count(|s| s.cache_hits)),
+            ("waited_seconds", Column::F64(stats.iter().map(|s| s.wait_ns as f64 / 1e9).collect())),
+        ])
+    }
+}
