@@ -1,5 +1,7 @@
 //! `[tokens]`: how text becomes sequences.
 
+pub use datasets::order::Shuffle;
+pub use datasets::pack::Method as Packing;
 use serde::{Deserialize, Serialize};
 
 use super::TokenCount;
@@ -20,30 +22,6 @@ pub enum AddToken {
     Never,
     /// Yes; a tokenizer without one is an error.
     Always,
-}
-
-/// In which order an epoch visits a source.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Shuffle {
-    /// As it is stored.
-    None,
-    /// Windows of adjacent row groups in their order, the documents of a window shuffled.
-    Window,
-    /// Windows of row groups from all over the source, the documents of a window shuffled; each epoch anew.
-    #[default]
-    Global,
-}
-
-/// How documents fill sequences.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Packing {
-    /// One after the other, and cut wherever a sequence is full.
-    #[default]
-    Concat,
-    /// Whole documents, put where they fit best; only longer ones than a sequence are cut.
-    BestFit,
 }
 
 /// Which documents that were there before are left out.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use dataflows::roles::{Commit, Part};
 use dataflows::{Failure, Step};
-use datasets::store::{Checkpoint, Checkpoints, StoreError, Written};
+use datasets::store::{Checkpoint, Checkpoints, StoreError, Written, digest_file, sealed};
+use serde::Serialize;
 use serde_json::json;
 
 use super::context::Context;
@@ -53,6 +54,22 @@ pub fn part(stage: &str, name: &str, written: Written) -> Part {
         bytes: written.bytes,
         digest: written.digest.to_string(),
     }
+}
+
+/// Writes a part that is a sealed file in `dir`.
+///
+/// # Errors
+/// [`Error::Store`] or [`Error::Io`] if it cannot be written.
+pub fn sealed_part(
+    stage: &str,
+    name: &str,
+    dir: &Path,
+    content: &impl Serialize,
+) -> Result<Part, Error> {
+    let path = dir.join(name);
+    sealed::write(&path, content)?;
+    let bytes = std::fs::metadata(&path).map_err(Error::io(&path, "read"))?.len();
+    Ok(part(stage, name, Written { bytes, digest: digest_file(&path)? }))
 }
 
 /// A part as the store knows it.

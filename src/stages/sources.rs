@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datasets::loader::{LoadError, Loader, PackPlan, Settings, ShardGroups, Source, Step};
-use datasets::order;
-use datasets::pack::{Method, PackError};
+use datasets::pack::PackError;
 use datasets::shard::{Folder, Header, LocalFolder, RemoteFolder, Shards};
 use datasets::storage::{Location, Options};
 use datasets::store::sealed;
@@ -92,16 +91,8 @@ pub fn loader(
     settings.bos = bos;
     settings.eos = eos;
     settings.seed = recipe.seed;
-    settings.packing = match recipe.tokens.packing {
-        Packing::Concat => Method::Concat,
-        Packing::BestFit => Method::BestFit,
-    };
-    settings.shuffle = match recipe.tokens.shuffle {
-        _ if !is_training => order::Shuffle::None,
-        Shuffle::None => order::Shuffle::None,
-        Shuffle::Window => order::Shuffle::Window,
-        Shuffle::Global => order::Shuffle::Global,
-    };
+    settings.packing = recipe.tokens.packing;
+    settings.shuffle = if is_training { recipe.tokens.shuffle } else { Shuffle::None };
     settings.window_tokens = recipe.tokens.shuffle_window.map(|tokens| tokens.get());
     if is_training {
         let phase = |phase: &crate::recipe::Phase| Step {
@@ -138,7 +129,7 @@ pub fn loader(
     let sources = opened.into_iter().map(source).collect();
     let loader = Loader::open(sources, &settings).map_err(too_short)?;
     // With the plans kept, a run that is resumed reads no lengths.
-    if settings.packing == Method::BestFit {
+    if settings.packing == Packing::BestFit {
         for (name, plan) in names.iter().zip(loader.pack_plans()) {
             if kept_plan(run, recipe, kind, name).as_ref() != Some(plan) {
                 let kept = Kept { plan: plan.clone() };

@@ -1,3 +1,5 @@
+//! The views against a plain recomputation, what is refused, and what it costs.
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 

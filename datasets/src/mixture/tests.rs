@@ -1,3 +1,5 @@
+//! Mixtures against counting, the bound on every share, and every setting that is refused.
+
 use super::*;
 use crate::random::{ChaCha8Rng, below, stream};
 

@@ -35,6 +35,7 @@ mod list;
 mod manifest;
 mod page;
 mod reader;
+mod reading;
 mod remote;
 mod verified;
 mod writer;

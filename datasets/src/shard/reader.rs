@@ -3,21 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parquet::arrow::arrow_reader::ArrowReaderMetadata;
-
 use super::adopt::adopt;
-use super::decode::{self, COLUMNS, Place};
-use super::fast::{self, NotOurs};
 use super::file::ShardFile;
 use super::folder::{Folder, LocalFolder};
-use super::verified::Verified;
+use super::reading::Reading;
 use super::{Header, Sample, SampleId, ShardEntry, ShardError, manifest};
 use crate::TokenLists;
-use crate::parquet_file::{self, ParquetFault};
 use crate::store::Digest;
-
-/// How many tokens arrow decodes at once: larger batches are slower.
-const BATCH_TOKENS: u64 = 1 << 18;
 
 /// A row group of all shards of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,7 +199,7 @@ impl Shards {
         };
         let tokens = samples.iter().map(|sample| sample.tokens.len() as u64).sum();
         let max_id = samples.iter().flat_map(|s| &s.tokens).copied().max().unwrap_or(0);
-        reading.check(samples.len() as u64, tokens, max_id)?;
+        reading.check(&file.entry.row_groups[group], samples.len() as u64, tokens, max_id)?;
         file.check()?;
         Ok(samples)
     }
@@ -228,7 +220,8 @@ impl Shards {
         let read = file.open(group).and_then(|(verified, metadata)| {
             let max_id = reading.lists(&verified, &metadata, lists)?;
             let rows = (lists.len() - before.1) as u64;
-            reading.check(rows, (lists.tokens.len() - before.0) as u64, max_id)?;
+            let tokens = (lists.tokens.len() - before.0) as u64;
+            reading.check(&file.entry.row_groups[group], rows, tokens, max_id)?;
             file.check()
         });
         if read.is_err() {
@@ -253,7 +246,8 @@ impl Shards {
         let reading = Reading::new(file, group, &self.header, None);
         let lengths = reading.lengths(verified, &metadata)?;
         let tokens = lengths.iter().map(|length| u64::from(*length)).sum();
-        reading.check(lengths.len() as u64, tokens, file.entry.row_groups[group].max_id)?;
+        let known = &file.entry.row_groups[group];
+        reading.check(known, lengths.len() as u64, tokens, known.max_id)?;
         Ok(lengths)
     }
 
@@ -282,163 +276,4 @@ fn open_all(folder: &dyn Folder, entries: Vec<ShardEntry>) -> Result<Vec<ShardFi
         ShardFile::new(file, entry)
     };
     entries.into_iter().map(open).collect()
-}
-
-/// One row group, as it is read.
-struct Reading<'a> {
-    path: PathBuf,
-    entry: &'a ShardEntry,
-    row_group: usize,
-    column: &'a str,
-    vocab_size: u32,
-    /// The row of the file that it begins with.
-    first_row: u64,
-}
-
-impl<'a> Reading<'a> {
-    fn new(
-        file: &'a ShardFile,
-        row_group: usize,
-        header: &Header,
-        column: Option<&'a str>,
-    ) -> Self {
-        let entry = &file.entry;
-        let first_row = entry.row_groups.iter().take(row_group).map(|group| group.rows).sum();
-        let (path, vocab_size) = (PathBuf::from(file.name()), header.vocab_size);
-        Self { path, entry, row_group, column: column.unwrap_or("tokens"), vocab_size, first_row }
-    }
-
-    /// Appends the lists, on runs of levels where the column allows it, and gives the largest id.
-    fn lists(
-        &self,
-        verified: &Verified,
-        metadata: &ArrowReaderMetadata,
-        lists: &mut TokenLists,
-    ) -> Result<u32, ShardError> {
-        let root = parquet_file::root(&self.path, self.column, metadata)?;
-        let schema = metadata.metadata().file_metadata().schema_descr();
-        let mut leaves =
-            (0..schema.num_columns()).filter(|leaf| schema.get_column_root_idx(*leaf) == root);
-        let before = (lists.tokens.len(), lists.len());
-        if let (Some(leaf), None) = (leaves.next(), leaves.next()) {
-            let group = metadata.metadata().row_group(self.row_group);
-            let file = Arc::new(verified.clone());
-            let read = parquet_file::guarded(|| Ok(fast::read(&file, group, leaf, lists)))
-                .map_err(|source| self.bad(source))?;
-            match read {
-                Ok(max_id) if max_id < self.vocab_size => return Ok(max_id),
-                Ok(_) => return Err(self.out_of_range(lists, before)),
-                Err(NotOurs::Layout) => {}
-                Err(NotOurs::Damaged(error)) => return Err(self.bad(error.into())),
-            }
-        }
-        self.lists_by_arrow(verified.clone(), metadata, root, lists)
-    }
-
-    fn lists_by_arrow(
-        &self,
-        verified: Verified,
-        metadata: &ArrowReaderMetadata,
-        root: usize,
-        lists: &mut TokenLists,
-    ) -> Result<u32, ShardError> {
-        let batches = self.batches(verified, metadata, &[root])?;
-        let (mut first_row, mut max_id) = (self.first_row, 0);
-        for batch in &batches {
-            let place = self.place(first_row);
-            max_id = max_id.max(decode::lists(&place, batch.column(0), lists)?);
-            first_row += batch.num_rows() as u64;
-        }
-        Ok(max_id)
-    }
-
-    fn samples(
-        &self,
-        verified: Verified,
-        metadata: &ArrowReaderMetadata,
-    ) -> Result<Vec<Sample>, ShardError> {
-        let roots: Result<Vec<_>, _> =
-            COLUMNS.iter().map(|name| parquet_file::root(&self.path, name, metadata)).collect();
-        let mut first_row = self.first_row;
-        let mut samples = Vec::new();
-        for batch in &self.batches(verified, metadata, &roots?)? {
-            samples.append(&mut decode::samples(&self.place(first_row), batch)?);
-            first_row += batch.num_rows() as u64;
-        }
-        Ok(samples)
-    }
-
-    fn lengths(
-        &self,
-        verified: Verified,
-        metadata: &ArrowReaderMetadata,
-    ) -> Result<Vec<u32>, ShardError> {
-        let root = parquet_file::root(&self.path, "num_tokens", metadata)?;
-        let mut lengths = Vec::new();
-        for batch in &self.batches(verified, metadata, &[root])? {
-            lengths.extend(decode::lengths(&self.place(self.first_row), batch.column(0))?);
-        }
-        Ok(lengths)
-    }
-
-    fn batches(
-        &self,
-        verified: Verified,
-        metadata: &ArrowReaderMetadata,
-        roots: &[usize],
-    ) -> Result<Vec<arrow_array::RecordBatch>, ShardError> {
-        let group = &self.entry.row_groups[self.row_group];
-        let rows = (BATCH_TOKENS * group.rows / group.tokens.max(1)).clamp(1, 1 << 16);
-        let rows = usize::try_from(rows).unwrap_or(1 << 16);
-        parquet_file::row_group(verified, metadata, self.row_group, roots, rows)
-            .map_err(|source| self.bad(source))
-    }
-
-    fn place(&self, first_row: u64) -> Place<'_> {
-        let (path, column, vocab_size) = (self.path.as_path(), self.column, self.vocab_size);
-        Place { path, row_group: self.row_group, column, vocab_size, first_row }
-    }
-
-    fn bad(&self, source: ParquetFault) -> ShardError {
-        ShardError::BadRowGroup {
-            path: self.path.clone(),
-            row_group: self.row_group,
-            column: self.column.to_owned(),
-            source,
-        }
-    }
-
-    /// The first token at or above `vocab_size`, which is there.
-    fn out_of_range(&self, lists: &mut TokenLists, before: (usize, usize)) -> ShardError {
-        let at = lists.tokens[before.0..].iter().position(|id| *id >= self.vocab_size);
-        let at = before.0 + at.unwrap_or(0);
-        let list = lists.bounds.partition_point(|bound| *bound as usize <= at) - 1;
-        let error = ShardError::TokenOutOfRange {
-            path: self.path.clone(),
-            row_group: self.row_group,
-            row: self.first_row + (list - before.1) as u64,
-            position: at - lists.bounds[list] as usize,
-            id: lists.tokens[at].to_string(),
-            vocab_size: self.vocab_size,
-        };
-        lists.tokens.truncate(before.0);
-        lists.bounds.truncate(before.1 + 1);
-        error
-    }
-
-    /// What was read against what the manifest says.
-    fn check(&self, rows: u64, tokens: u64, max_id: u32) -> Result<(), ShardError> {
-        let group = &self.entry.row_groups[self.row_group];
-        for (what, expected, found) in [
-            ("rows", group.rows, rows),
-            ("tokens", group.tokens, tokens),
-            ("as its largest id", u64::from(group.max_id), u64::from(max_id)),
-        ] {
-            if expected != found {
-                let (path, row_group) = (self.path.clone(), self.row_group);
-                return Err(ShardError::Inconsistent { path, row_group, what, expected, found });
-            }
-        }
-        Ok(())
-    }
 }

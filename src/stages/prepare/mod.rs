@@ -1,12 +1,13 @@
 //! Text into token shards: read, tokenise, hold out a share by the hash of the content.
 //!
-//! A step is [`CHUNKS`] chunks of text; every [`LEG`] steps one shard of each kind is finished, which is the
+//! A step is [`CHUNKS`] chunks of text; every leg of steps one shard of each kind is finished, which is the
 //! checkpoint. A run that is asked to stop goes on to there, so that the shards are the same however often it was.
 //!
 //! [`read`] feeds, [`tokenise`] works, [`write`] folds. Before that, where duplicates are to be left out, [`survey`]
 //! finds them; after it, [`adopt`] takes in what is tokens already, and [`report`] tells what there is.
 
 mod adopt;
+mod legs;
 mod read;
 pub mod report;
 mod survey;
@@ -16,23 +17,22 @@ mod write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dataflows::Stop;
 use datasets::grammar::Grammar;
 use datasets::report::CorpusReport;
 use datasets::shard::{Header, ShardEntry, write_manifest};
-use datasets::store::{Checkpoint, Digest, create_dir_all, sealed, write_atomic};
+use datasets::store::{Digest, create_dir_all, write_atomic};
 use datasets::tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::context::Context;
 use super::inputs::check_vocabulary;
-use super::passes::{PassOver, pass_over};
 use crate::error::Error;
 use crate::recipe::Recipe;
 use adopt::adopt;
+use legs::{in_legs, read_state};
+use read::Corpora;
 pub use read::spec;
-use read::{Corpora, Reading};
 use survey::survey;
 use tokenise::Tokenising;
 pub use tokenise::sample;
@@ -42,8 +42,6 @@ use write::Writing;
 pub const STAGE: &str = "prepare";
 /// Chunks of text a step.
 const CHUNKS: u32 = 4;
-/// Steps a shard: some 64 MiB of text.
-const LEG: u64 = 16;
 const STATE: &str = "shards.json";
 
 /// Which samples a shard holds.
@@ -106,9 +104,7 @@ pub fn prepare(ctx: &Arc<Context>) -> Result<(), Error> {
         create_dir_all(&Kind::Train.dir(run, source))?;
         create_dir_all(&Kind::HeldOut.dir(run, source))?;
     }
-    let left_out = survey(ctx, &corpora)?;
-    let chunks = corpora.num_chunks();
-    let steps = chunks.div_ceil(u64::from(CHUNKS));
+    let left_out = survey(ctx, &corpora, fingerprint)?;
     let none = Shards {
         corpus: fingerprint,
         documents: 0,
@@ -116,34 +112,15 @@ pub fn prepare(ctx: &Arc<Context>) -> Result<(), Error> {
         held_out: vec![vec![]; corpora.names().count()],
         report: CorpusReport::default(),
     };
-    ctx.progress.begin(STAGE, "chunks", 0, chunks);
-    let mut leg = 0;
-    let shards = loop {
-        let end = ((leg + 1) * LEG).min(steps);
-        if end == 0 {
-            break none;
-        }
-        let form = PassOver { stage: STAGE, steps: end, shards: CHUNKS, every: 0 };
-        let feeding = Arc::clone(&corpora);
-        let feed = move |_| Reading::new(&feeding);
-        let working = Tokenising::new(&tokenizer, &recipe.tokens, &left_out);
-        let work = move |_| working.clone();
-        let fold = |checkpoint: Option<&Checkpoint>, checkpoints| {
-            let shards = match checkpoint {
-                Some(checkpoint) => resume(checkpoint, fingerprint)?,
-                None => none.clone(),
-            };
-            Ok(Writing::new(ctx, &header, checkpoints, &corpora, shards))
-        };
-        let checkpoint = pass_over(ctx, form, feed, work, fold, &Stop::new())?;
-        if checkpoint.step >= steps {
-            break resume(&checkpoint, fingerprint)?;
-        }
-        leg = checkpoint.step / LEG;
-        if ctx.stop.requested() {
-            return Err(ctx.stopped(STAGE, checkpoint.step, steps));
-        }
-    };
+    let shards = in_legs(
+        ctx,
+        STAGE,
+        &corpora,
+        none,
+        |checkpoint| read_state(checkpoint, STATE, |shards: &Shards| shards.corpus, fingerprint),
+        Tokenising::new(&tokenizer, &recipe.tokens, &left_out),
+        |shards, checkpoints| Writing::new(ctx, &header, checkpoints, &corpora, shards),
+    )?;
     finish(ctx, &header, &corpora, &shards)
 }
 
@@ -182,16 +159,6 @@ fn finish(ctx: &Context, header: &Header, corpora: &Corpora, shards: &Shards) ->
         json!({"documents": documents, "train_tokens": train, "held_out_tokens": held_out});
     ctx.run.write_seal(STAGE, result)?;
     Ok(())
-}
-
-fn resume(checkpoint: &Checkpoint, fingerprint: Digest) -> Result<Shards, Error> {
-    let path = checkpoint.dir.join(STATE);
-    let (shards, _) = sealed::read::<Shards>(&path)?;
-    if shards.corpus != fingerprint {
-        let (expected, found) = (shards.corpus, fingerprint);
-        return Err(Error::InputChanged { what: "the text".to_owned(), expected, found });
-    }
-    Ok(shards)
 }
 
 /// The tokenizer's place: the recipe's, else the teacher's, else that of the generated stories.

@@ -11,20 +11,20 @@ use std::sync::Arc;
 
 use dataflows::corpus::{Corpus, Doc, Settings, Why};
 use dataflows::roles::{Fold, Staging, Work};
-use dataflows::{At, Failure, InProcess, Step, Stop};
+use dataflows::{At, Failure, InProcess, Step};
 use datasets::near;
 use datasets::shard::SampleId;
-use datasets::store::{Checkpoint, Checkpoints, Digest, Written, create_dir_all, sealed};
+use datasets::store::{Checkpoints, Digest, create_dir_all, sealed};
 use datasets::table::{Column, Table};
 use serde::{Deserialize, Serialize};
 
-use super::read::{Corpora, Documents, Reading};
-use super::{CHUNKS, LEG};
+use super::CHUNKS;
+use super::legs::{in_legs, read_state};
+use super::read::{Corpora, Documents};
 use crate::error::Error;
 use crate::recipe::Dedup;
-use crate::stages::commit::part;
+use crate::stages::commit::sealed_part;
 use crate::stages::context::Context;
-use crate::stages::passes::{PassOver, pass_over};
 
 const STAGE: &str = "survey";
 const STATE: &str = "survey.json";
@@ -74,7 +74,11 @@ struct Row {
 ///
 /// # Errors
 /// See [`Error`].
-pub(super) fn survey(ctx: &Arc<Context>, corpora: &Arc<Corpora>) -> Result<Arc<LeftOut>, Error> {
+pub(super) fn survey(
+    ctx: &Arc<Context>,
+    corpora: &Arc<Corpora>,
+    fingerprint: Digest,
+) -> Result<Arc<LeftOut>, Error> {
     let near = match ctx.run.recipe.tokens.dedup {
         Dedup::None => return Ok(Arc::default()),
         Dedup::Exact => false,
@@ -82,72 +86,31 @@ pub(super) fn survey(ctx: &Arc<Context>, corpora: &Arc<Corpora>) -> Result<Arc<L
     };
     let dir = ctx.run.path.join("tokens").join("survey");
     create_dir_all(&dir)?;
-    let (fingerprint, path) = (corpora.fingerprint()?, dir.join(ANSWER));
+    let path = dir.join(ANSWER);
     if path.exists()
         && let Ok((answer, _)) = sealed::read::<Answer>(&path)
         && (answer.corpus, answer.near) == (fingerprint, near)
     {
         return Ok(Arc::new(answer.left_out));
     }
-    let state = pass(ctx, corpora, &dir, fingerprint, near)?;
+    let none = State { corpus: fingerprint, files: Vec::new(), tables: Vec::new() };
+    let state = in_legs(
+        ctx,
+        STAGE,
+        corpora,
+        none,
+        |checkpoint| read_state(checkpoint, STATE, |state: &State| state.corpus, fingerprint),
+        Surveying { near },
+        |state, checkpoints| {
+            let (ctx, dir) = (Arc::clone(ctx), dir.clone());
+            Listing { ctx, dir, checkpoints, state, rows: Vec::new() }
+        },
+    )?;
     let left_out = ask(&dir, &state)?;
     let count: usize = left_out.values().map(Vec::len).sum();
     ctx.progress.end(&format!("{count} documents were there before"));
     sealed::write(&path, &Answer { corpus: fingerprint, near, left_out: left_out.clone() })?;
     Ok(Arc::new(left_out))
-}
-
-/// The pass over the text, in legs as the one that tokenises.
-fn pass(
-    ctx: &Arc<Context>,
-    corpora: &Arc<Corpora>,
-    dir: &Path,
-    fingerprint: Digest,
-    near: bool,
-) -> Result<State, Error> {
-    let chunks = corpora.num_chunks();
-    let steps = chunks.div_ceil(u64::from(CHUNKS));
-    let mut state = State { corpus: fingerprint, files: Vec::new(), tables: Vec::new() };
-    ctx.progress.begin(STAGE, "chunks", 0, chunks);
-    let mut leg = 0;
-    while leg * LEG < steps {
-        let end = ((leg + 1) * LEG).min(steps);
-        let form = PassOver { stage: STAGE, steps: end, shards: CHUNKS, every: 0 };
-        let feeding = Arc::clone(corpora);
-        let fold = |checkpoint: Option<&Checkpoint>, checkpoints| {
-            if let Some(checkpoint) = checkpoint {
-                state = read(checkpoint, fingerprint)?;
-            }
-            let (ctx, dir, state) = (Arc::clone(ctx), dir.to_owned(), state.clone());
-            Ok(Listing { ctx, dir, checkpoints, state, rows: Vec::new() })
-        };
-        let checkpoint = pass_over(
-            ctx,
-            form,
-            move |_| Reading::new(&feeding),
-            move |_| Surveying { near },
-            fold,
-            &Stop::new(),
-        )?;
-        state = read(&checkpoint, fingerprint)?;
-        leg = checkpoint.step / LEG;
-        if checkpoint.step >= steps {
-            break;
-        }
-        if ctx.stop.requested() {
-            return Err(ctx.stopped(STAGE, checkpoint.step, steps));
-        }
-    }
-    Ok(state)
-}
-
-fn read(checkpoint: &Checkpoint, fingerprint: Digest) -> Result<State, Error> {
-    let (state, _) = sealed::read::<State>(&checkpoint.dir.join(STATE))?;
-    if state.corpus != fingerprint {
-        let (expected, found) = (state.corpus, fingerprint);
-        return Err(Error::InputChanged { what: "the text".to_owned(), expected, found });
-    }
-    Ok(state)
 }
 
 /// Asks the collections what is a duplicate.
@@ -189,6 +152,7 @@ fn ask(dir: &Path, state: &State) -> Result<LeftOut, Error> {
 }
 
 /// Hashes the documents of a chunk.
+#[derive(Clone, Copy)]
 struct Surveying {
     near: bool,
 }
@@ -242,12 +206,9 @@ impl Fold for Listing {
         Box::new(move || {
             let write = || -> Result<_, Error> {
                 write_rows(&path, &rows)?;
-                let path = checkpoints.part_dir(step.0)?.join(STATE);
-                sealed::write(&path, &state)?;
-                let bytes = std::fs::metadata(&path).map_err(Error::io(&path, "read"))?.len();
-                Ok(Written { bytes, digest: datasets::store::digest_file(&path)? })
+                sealed_part("fold", STATE, &checkpoints.part_dir(step.0)?, &state)
             };
-            Ok(vec![part("fold", STATE, write().map_err(Failure::of)?)])
+            Ok(vec![write().map_err(Failure::of)?])
         })
     }
 }

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use dataflows::roles::{Fold, Staging};
 use dataflows::{At, Failure, InProcess, Step};
 use datasets::shard::{Header, Sample, ShardWriter};
-use datasets::store::{Checkpoints, sealed};
+use datasets::store::Checkpoints;
 
 use super::read::Corpora;
 use super::tokenise::Tokenised;
 use super::{CHUNKS, Kind, STATE, Shards};
 use crate::error::Error;
-use crate::stages::commit::part;
+use crate::stages::commit::sealed_part;
 use crate::stages::context::Context;
 
 /// Writes the shards of a leg: one of each kind for each source that it comes upon.
@@ -83,13 +83,9 @@ impl Fold for Writing {
                 for ((source, kind), writer) in writers {
                     shards.of(kind, source).push(writer.finish()?);
                 }
-                let path = checkpoints.part_dir(step.0)?.join(STATE);
-                sealed::write(&path, &shards)?;
-                let bytes = std::fs::metadata(&path).map_err(Error::io(&path, "read"))?.len();
-                let digest = datasets::store::digest_file(&path)?;
-                Ok(datasets::store::Written { bytes, digest })
+                sealed_part("fold", STATE, &checkpoints.part_dir(step.0)?, &shards)
             };
-            Ok(vec![part("fold", STATE, write().map_err(Failure::of)?)])
+            Ok(vec![write().map_err(Failure::of)?])
         })
     }
 }

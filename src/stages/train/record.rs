@@ -20,7 +20,7 @@ use super::Run;
 use super::rows::{
     EVALUATIONS, EvaluationRow, Rows, STEPS, StepRow, TimingRow, means, timing_table,
 };
-use super::watch::{CURSOR, Watching};
+use super::watch::Watching;
 use crate::distill::trainer::StepReport;
 use crate::error::Error;
 use crate::run::resident_memory_bytes;
@@ -160,11 +160,10 @@ impl Record for Recording {
                 let steps = rows.steps_table(has_teacher).write(&dir.join(STEPS))?;
                 let evaluations =
                     rows.evaluations_table(has_teacher).write(&dir.join(EVALUATIONS))?;
-                let cursor = watching.write_cursor(&dir.join(CURSOR), step.0)?;
                 Ok(vec![
                     part("record", STEPS, steps),
                     part("record", EVALUATIONS, evaluations),
-                    part("record", CURSOR, cursor),
+                    watching.part(&dir, step.0)?,
                 ])
             };
             write().map_err(Failure::of)

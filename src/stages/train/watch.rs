@@ -5,15 +5,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use dataflows::roles::Part;
 use datasets::loader::{Cursor, Loader};
-use datasets::store::{Checkpoint, Written, sealed};
+use datasets::store::{Checkpoint, sealed};
 use datasets::table::{Column, Table};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::stages::commit::sealed_part;
 
 /// The part of a checkpoint with the cursor.
-pub const CURSOR: &str = "cursor.json";
+const CURSOR: &str = "cursor.json";
 
 /// Watches a loader.
 #[derive(Clone)]
@@ -46,15 +48,13 @@ impl Watching {
         Ok(self.loader.check(&kept.cursor)?)
     }
 
-    /// Writes where the data stands after `step` steps.
+    /// Writes where the data stands after `step` steps, in the folder of a checkpoint's parts.
     ///
     /// # Errors
     /// [`Error::Store`] if it cannot be written.
-    pub fn write_cursor(&self, path: &Path, step: u64) -> Result<Written, Error> {
+    pub fn part(&self, dir: &Path, step: u64) -> Result<Part, Error> {
         let cursor = self.loader.cursor(step.saturating_mul(self.global));
-        sealed::write(path, &Kept { cursor })?;
-        let bytes = std::fs::metadata(path).map_err(Error::io(path, "read"))?.len();
-        Ok(Written { bytes, digest: datasets::store::digest_file(path)? })
+        sealed_part("record", CURSOR, dir, &Kept { cursor })
     }
 
     /// The share of the time since the beginning that readers waited for data, and bytes read a second.
