@@ -7,7 +7,8 @@ use crate::recipe::Recipe;
 /// The recipe with each of its paths made absolute, without looking at what is there.
 pub(super) fn with_absolute_paths(mut recipe: Recipe) -> Recipe {
     let absolute = |path: &mut Option<String>| {
-        if let Some(path) = path {
+        // An address is the same from anywhere.
+        if let Some(path) = path.as_mut().filter(|path| !path.contains("://")) {
             let whole = std::path::absolute(&*path).unwrap_or_else(|_| PathBuf::from(&*path));
             *path = whole.to_string_lossy().into_owned();
         }
@@ -16,6 +17,7 @@ pub(super) fn with_absolute_paths(mut recipe: Recipe) -> Recipe {
     absolute(&mut recipe.tokens.tokenizer);
     for source in recipe.data.values_mut() {
         absolute(&mut source.path);
+        absolute(&mut source.held_out);
     }
     // The name of a shape that is built in is no path.
     if recipe.teacher.config.as_ref().is_some_and(|name| Path::new(name).is_file()) {
@@ -29,14 +31,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_become_absolute_and_names_of_shapes_do_not() {
-        let text = "[teacher]\nmodel = \"m\"\n[data.a]\npath = \"text/*.txt\"\n";
+    fn paths_become_absolute_and_addresses_and_names_of_shapes_do_not() {
+        let text = "[teacher]\nmodel = \"m\"\n[data.a]\npath = \"text/*.txt\"\n\
+            [data.b]\nformat = \"tokens\"\npath = \"s3://bucket/train\"\nheld_out = \"held\"\n";
         let recipe = with_absolute_paths(Recipe::resolve(text, &[]).unwrap());
         let here = std::env::current_dir().unwrap();
         assert_eq!(recipe.teacher.model, Some(here.join("m").to_string_lossy().into_owned()));
         assert_eq!(
             recipe.data["a"].path,
             Some(here.join("text/*.txt").to_string_lossy().into_owned())
+        );
+        assert_eq!(recipe.data["b"].path.as_deref(), Some("s3://bucket/train"));
+        assert_eq!(
+            recipe.data["b"].held_out,
+            Some(here.join("held").to_string_lossy().into_owned())
         );
         let shape = Recipe::resolve("[teacher]\nconfig = \"llama-3.1-8b\"\n", &[]).unwrap();
         assert_eq!(with_absolute_paths(shape).teacher.config.as_deref(), Some("llama-3.1-8b"));

@@ -29,6 +29,7 @@ pub mod prepare;
 pub mod prune;
 pub mod sources;
 pub mod train;
+pub mod watch;
 
 use std::sync::Arc;
 

@@ -14,6 +14,7 @@ use super::context::Context;
 use super::data::Data;
 use super::passes::{PassOver, pass_over};
 use super::train::feed::sequences;
+use super::watch::Watching;
 use super::{models, train::in_working_type};
 use crate::distill::Batch;
 use crate::error::Error;
@@ -48,7 +49,8 @@ pub fn observe(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
     let feed = move |_| Feeding { loader: Arc::clone(&loader), apart, batch, end };
     let observer = in_working_type(ctx, &teacher);
     let work = move |_| Observing { teacher: observer.clone() };
-    let shared = Arc::clone(ctx);
+    let (shared, watching) = (Arc::clone(ctx), Watching::new(&data.train, batch));
+    let watched = watching.clone();
     let fold = move |checkpoint: Option<&Checkpoint>, checkpoints| {
         shared.progress.begin(
             STAGE,
@@ -60,7 +62,7 @@ pub fn observe(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
             Some(checkpoint) => read(&checkpoint.dir, &config)?,
             None => Importance::zeros(&config),
         };
-        Ok(Summing { ctx: shared, sums, checkpoints })
+        Ok(Summing { ctx: shared, sums, watching: watched, checkpoints })
     };
     let form = PassOver { stage: STAGE, steps, shards: SHARDS, every: EVERY };
     let checkpoint = pass_over(ctx, form, feed, work, fold, &ctx.stop)?;
@@ -71,7 +73,11 @@ pub fn observe(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
     let scores = ctx.run.path.join("scores");
     datasets::store::create_dir_all(&scores)?;
     sums.write_scores(&scores)?;
-    ctx.progress.end(&format!("{} sequences", sums.samples));
+    let timing = ctx.run.path.join("timing").join(STAGE);
+    datasets::store::create_dir_all(&timing)?;
+    let incarnation = ctx.run.events.incarnation();
+    watching.table().write(&timing.join(format!("data-{incarnation}.parquet")))?;
+    ctx.progress.end(&format!("{} sequences, {}", sums.samples, watching.said()));
     ctx.run.write_seal(STAGE, json!({"sequences": sums.samples}))?;
     Ok(())
 }
@@ -127,6 +133,7 @@ impl Work for Observing {
 struct Summing {
     ctx: Arc<Context>,
     sums: Importance,
+    watching: Watching,
     checkpoints: Arc<Checkpoints>,
 }
 
@@ -138,7 +145,7 @@ impl Fold for Summing {
             self.sums.add(&importance);
         }
         if at.shard + 1 == SHARDS {
-            self.ctx.progress.at(at.step.0 + 1, String::new);
+            self.ctx.progress.at(at.step.0 + 1, || self.watching.said());
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::command::{FROM_TEACHER, Place};
+use super::s3::{KEYS, S3};
 
 /// A recipe of text alone: two sources, with duplicates.
 const DATA: &str = r#"
@@ -90,6 +91,59 @@ fn training_reads_tokens_of_elsewhere_as_it_reads_its_own() {
     );
     assert_eq!(said.code, Some(1), "{}", said.stderr);
     assert!(said.stderr.contains("tokenizer"), "{}", said.stderr);
+}
+
+#[test]
+fn training_reads_tokens_of_an_object_store_as_it_reads_those_of_a_folder() {
+    let place = Place::with_teacher();
+    let own = place.stillflow(&format!("run {FROM_TEACHER}")).done();
+    let bucket = place.at("store/bucket");
+    std::fs::create_dir_all(&bucket).unwrap();
+    std::fs::rename(place.at("run/tokens"), bucket.join("tokens")).unwrap();
+    let server = S3::over(&place.at("store"));
+    let cache = place.at("cache");
+    let environment: Vec<(&str, &str)> = KEYS
+        .into_iter()
+        .chain([
+            ("AWS_ENDPOINT_URL", server.endpoint.as_str()),
+            ("XDG_CACHE_HOME", cache.to_str().unwrap()),
+        ])
+        .collect();
+    let remote = FROM_TEACHER.replace(" -q", "").replace("data.corpus.path=text.txt", "data.corpus.format=tokens \
+        --set data.corpus.path=s3://bucket/tokens/train/corpus --set data.corpus.held_out=s3://bucket/tokens/held-out/corpus");
+    let line = |dir: &str| format!("run {}", remote.replace("--dir run", dir));
+    let first = place.with(&line("--dir first"), &environment);
+    assert_eq!(table_of(&first.stdout), table_of(&own), "{}", first.stderr);
+    assert!(first.stderr.contains(" fetched)"), "{}", first.stderr);
+    // What was fetched once is kept.
+    let second = place.with(&line("--dir second"), &environment);
+    assert_eq!(table_of(&second.stdout), table_of(&own), "{}", second.stderr);
+    assert!(!second.stderr.contains(" fetched)"), "{}", second.stderr);
+    // A bucket that is none.
+    let wrong =
+        place.with(&line("--dir third").replace("s3://bucket", "s3://bukket"), &environment);
+    assert_eq!(wrong.code, Some(1));
+    assert!(wrong.stderr.contains("s3://bukket/tokens/train/corpus"), "{}", wrong.stderr);
+}
+
+#[test]
+fn a_run_whose_tokens_are_others_than_before_is_refused_with_what_differs() {
+    let place = Place::with_teacher();
+    let run = format!("run {FROM_TEACHER}");
+    place.stillflow(&run).done();
+    let text = String::from_utf8(place.read("text.txt")).unwrap();
+    place.write("text.txt", text.replace("w3 ", "w3 w4 "));
+    place.stillflow(&run.replace("--dir run", "--dir other")).done();
+    // As if it had been killed after step 2, and its tokens made anew since.
+    for gone in ["run/tokens", "run/checkpoints/distil/step-00000004"] {
+        std::fs::remove_dir_all(place.at(gone)).unwrap();
+    }
+    std::fs::remove_file(place.at("run/stages/distil.json")).unwrap();
+    std::fs::rename(place.at("other/tokens"), place.at("run/tokens")).unwrap();
+    let said = place.stillflow("run run -q");
+    assert_eq!(said.code, Some(1), "{}", said.stderr);
+    assert!(said.stderr.contains("corpus"), "{}", said.stderr);
+    assert!(said.stderr.contains("cursor"), "{}", said.stderr);
 }
 
 /// A table without its speeds.

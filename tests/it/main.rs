@@ -13,6 +13,8 @@ mod oracle;
 mod parity;
 mod resume;
 mod runs;
+#[path = "../../datasets/src/storage/tests/s3.rs"]
+mod s3;
 mod training;
 mod trials;
 mod wgpu;

@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use crate::TokenLists;
+use crate::storage::Counts;
 
 /// Why a row group could not be read.
 pub type GroupError = Box<dyn Error + Send + Sync>;
@@ -37,6 +38,11 @@ pub trait Groups: Send + Sync {
 
     /// Says that a row group will be read soon.
     fn will_need(&self, _group: usize) {}
+
+    /// What reading them from elsewhere has cost so far; nothing, on this machine.
+    fn fetched(&self) -> Counts {
+        Counts::default()
+    }
 
     /// A digest of all that can be read: what a cursor is checked against.
     fn digest(&self) -> String;

@@ -159,7 +159,7 @@ impl Loader {
 
     /// What was read and given so far, by source.
     pub fn stats(&self) -> Vec<SourceStats> {
-        self.streams.iter().map(|stream| stream.counters.stats(&stream.name)).collect()
+        self.streams.iter().map(|stream| stream.stats()).collect()
     }
 
     /// The memory in bytes that the loader holds at most, whatever is asked for: decoded windows, plans and the mixture.

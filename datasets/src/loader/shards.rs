@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::groups::{GroupError, GroupSize, Groups};
 use crate::TokenLists;
 use crate::shard::{Group, Shards};
+use crate::storage::Counts;
 
 /// The row groups of opened shards.
 #[derive(Debug)]
@@ -46,6 +47,10 @@ impl Groups for ShardGroups {
     fn will_need(&self, group: usize) {
         let Group { shard, row_group, .. } = self.groups[group];
         self.shards.will_need(shard, row_group);
+    }
+
+    fn fetched(&self) -> Counts {
+        self.shards.fetched()
     }
 
     fn digest(&self) -> String {

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
+use crate::storage::Counts;
+
 /// The counts of one source since the loader was opened.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SourceStats {
@@ -22,6 +24,26 @@ pub struct SourceStats {
     pub cache_hits: u64,
     /// How long those who asked waited for windows, in nanoseconds, summed over threads.
     pub wait_ns: u64,
+    /// What reading it from elsewhere has cost; nothing, on this machine.
+    pub fetched: Counts,
+}
+
+impl SourceStats {
+    /// What came after `before`.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            name: self.name.clone(),
+            sequences: self.sequences - before.sequences,
+            tokens: self.tokens - before.tokens,
+            padding: self.padding - before.padding,
+            bytes_read: self.bytes_read - before.bytes_read,
+            windows_decoded: self.windows_decoded - before.windows_decoded,
+            cache_hits: self.cache_hits - before.cache_hits,
+            wait_ns: self.wait_ns - before.wait_ns,
+            fetched: self.fetched.since(&before.fetched),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -58,7 +80,7 @@ impl Counters {
         self.wait_ns.fetch_add(waited, Relaxed);
     }
 
-    pub(super) fn stats(&self, name: &str) -> SourceStats {
+    pub(super) fn stats(&self, name: &str, fetched: Counts) -> SourceStats {
         SourceStats {
             name: name.to_owned(),
             sequences: self.sequences.load(Relaxed),
@@ -68,6 +90,7 @@ impl Counters {
             windows_decoded: self.windows_decoded.load(Relaxed),
             cache_hits: self.cache_hits.load(Relaxed),
             wait_ns: self.wait_ns.load(Relaxed),
+            fetched,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::cache::{Cache, Held, Key};
 use super::epoch::Epoch;
 use super::pack_plan::PackPlan;
-use super::stats::Counters;
+use super::stats::{Counters, SourceStats};
 use super::window::Window;
 use super::{Groups, LoadError, Sequence, Settings, Source};
 use crate::order::{SourceOrder, largest_window};
@@ -52,6 +52,10 @@ pub(super) struct Ask {
 }
 
 impl Stream {
+    pub(super) fn stats(&self) -> SourceStats {
+        self.counters.stats(&self.name, self.groups.fetched())
+    }
+
     pub(super) fn new(
         source: Source,
         settings: &Settings,

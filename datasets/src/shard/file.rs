@@ -10,6 +10,7 @@ use super::folder::ReadAt;
 use super::verified::Verified;
 use super::{Checksum, ShardEntry, ShardError};
 use crate::parquet_file;
+use crate::storage::Counts;
 
 /// A shard, opened.
 #[derive(Debug)]
@@ -26,6 +27,11 @@ struct Footer {
 }
 
 impl ShardFile {
+    /// What reading the store that it lies in has cost so far.
+    pub(super) fn fetched(&self) -> Counts {
+        self.file.fetched()
+    }
+
     /// Checks that the file has the length that the manifest says.
     pub(super) fn new(file: Arc<dyn ReadAt>, entry: ShardEntry) -> Result<Self, ShardError> {
         let (expected, found) = (entry.bytes, file.size());

@@ -11,6 +11,8 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use memmap2::Mmap;
 
+use crate::storage::Counts;
+
 /// A file's bytes, wherever they are.
 pub trait ReadAt: Debug + Send + Sync {
     /// Its path or address, for errors.
@@ -35,6 +37,11 @@ pub trait ReadAt: Debug + Send + Sync {
 
     /// A range will be read soon.
     fn will_need(&self, _: Range<u64>) {}
+
+    /// What reading the store that it lies in has cost so far; nothing, on this machine.
+    fn fetched(&self) -> Counts {
+        Counts::default()
+    }
 
     /// Whether the file still is the one that was opened.
     ///

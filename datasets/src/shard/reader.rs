@@ -9,6 +9,7 @@ use super::folder::{Folder, LocalFolder};
 use super::reading::Reading;
 use super::{Header, Sample, SampleId, ShardEntry, ShardError, manifest};
 use crate::TokenLists;
+use crate::storage::Counts;
 use crate::store::Digest;
 
 /// A row group of all shards of a folder.
@@ -148,6 +149,11 @@ impl Shards {
         if let Some(file) = self.files.get(shard) {
             file.will_need(row_group);
         }
+    }
+
+    /// What reading them from elsewhere has cost so far; nothing, on this machine.
+    pub fn fetched(&self) -> Counts {
+        self.files.first().map(ShardFile::fetched).unwrap_or_default()
     }
 
     /// The samples of a shard.

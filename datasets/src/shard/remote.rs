@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::folder::{Folder, ReadAt};
-use crate::storage::{Location, Options, Storage, StorageError, StoredFile};
+use crate::storage::{Counts, Location, Options, Storage, StorageError, StoredFile};
 
 /// A folder of an object store.
 #[derive(Debug)]
@@ -66,5 +66,9 @@ impl ReadAt for StoredFile {
 
     fn will_need(&self, range: Range<u64>) {
         Self::will_need(self, range);
+    }
+
+    fn fetched(&self) -> Counts {
+        self.counts()
     }
 }

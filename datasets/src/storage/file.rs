@@ -16,7 +16,7 @@ use super::cache::Key;
 use super::local::LocalFile;
 use super::origin::Object;
 use super::runtime::{runtime, wait_for};
-use super::stats::Stats;
+use super::stats::{Counts, Stats};
 use super::store::Store;
 
 /// The most that is read at once: a server that lies about a length must not take the memory.
@@ -119,6 +119,15 @@ impl StoredFile {
             && self.check(&range).is_ok_and(|length| length > 0)
         {
             file.will_need(range);
+        }
+    }
+
+    /// What reading its store has cost so far; nothing, on this machine.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        match &self.0 {
+            Kind::Local(_) => Counts::default(),
+            Kind::Remote(file) => file.store.origin.stats.counts(),
         }
     }
 

@@ -5,7 +5,7 @@
 //! | location | store | environment |
 //! |---|---|---|
 //! | a path | this machine | |
-//! | `s3://bucket/prefix` | Amazon S3 and what speaks its protocol | `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_REGION` (or `AWS_DEFAULT_REGION`), `AWS_ENDPOINT_URL`, `AWS_ALLOW_HTTP=true` for an endpoint without TLS, `AWS_SKIP_SIGNATURE=true` for a public bucket, `AWS_VIRTUAL_HOSTED_STYLE_REQUEST`; without keys the role of the container or of the machine |
+//! | `s3://bucket/prefix` | Amazon S3 and what speaks its protocol | `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_REGION` (or `AWS_DEFAULT_REGION`), `AWS_ENDPOINT_URL` (without TLS if it begins with `http://`), `AWS_SKIP_SIGNATURE=true` for a public bucket, `AWS_VIRTUAL_HOSTED_STYLE_REQUEST`; without keys the role of the container or of the machine |
 //! | `gs://bucket/prefix` | Google Cloud Storage | `GOOGLE_SERVICE_ACCOUNT` (the path of a key), `GOOGLE_SERVICE_ACCOUNT_KEY`, `GOOGLE_APPLICATION_CREDENTIALS`, `GOOGLE_SKIP_SIGNATURE=true` |
 //! | `az://container/prefix` | Azure Blob Storage | `AZURE_STORAGE_ACCOUNT_NAME`, `AZURE_STORAGE_ACCOUNT_KEY`, `AZURE_STORAGE_SAS_KEY`, `AZURE_STORAGE_ENDPOINT`, `AZURE_SKIP_SIGNATURE=true` |
 //! | `http(s)://host/path` | any server that answers range requests; it cannot be listed | |

@@ -43,6 +43,24 @@ pub struct Counts {
     pub cache_note: Option<String>,
 }
 
+impl Counts {
+    /// What came after `before`.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            requests: self.requests - before.requests,
+            retries: self.retries - before.retries,
+            bytes_fetched: self.bytes_fetched - before.bytes_fetched,
+            ahead_hits: self.ahead_hits - before.ahead_hits,
+            cache_hits: self.cache_hits - before.cache_hits,
+            cache_misses: self.cache_misses - before.cache_misses,
+            cache_damaged: self.cache_damaged - before.cache_damaged,
+            cache_evictions: self.cache_evictions - before.cache_evictions,
+            ..self.clone()
+        }
+    }
+}
+
 impl Stats {
     pub(crate) fn add(counter: &AtomicU64, by: u64) {
         counter.fetch_add(by, Relaxed);

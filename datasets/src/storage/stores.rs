@@ -114,6 +114,8 @@ fn s3(common: &Common<'_>) -> Opened {
     let endpoint = get(AmazonS3ConfigKey::S3Endpoint)
         .or_else(|| get(AmazonS3ConfigKey::Endpoint))
         .unwrap_or_default();
+    // Who names an endpoint without TLS means it.
+    let builder = builder.with_allow_http(endpoint.starts_with("http://"));
     let store = builder
         .with_retry(Common::no_retry())
         .with_http_connector(Watching(Arc::clone(common.stats)))

@@ -12,26 +12,39 @@ use crate::recipe::{Recipe, Source};
 use crate::stages::context::Context;
 use crate::stages::sources::{folder, is_ours};
 
-/// Takes in the sources of tokens, and gives the tokens that are trained on and held out.
+/// What was taken in.
+#[derive(Default)]
+pub(super) struct TakenIn {
+    pub(super) documents: u64,
+    /// Tokens to train on.
+    pub(super) train: u64,
+    /// Tokens held out.
+    pub(super) held_out: u64,
+}
+
+/// Takes in the sources of tokens.
 ///
 /// # Errors
 /// See [`Error`].
-pub(super) fn adopt(ctx: &Context, header: &Header) -> Result<(u64, u64), Error> {
+pub(super) fn adopt(ctx: &Context, header: &Header) -> Result<TakenIn, Error> {
     let recipe: &Recipe = &ctx.run.recipe;
-    let (mut train, mut held_out) = (0, 0);
+    let mut all = TakenIn::default();
     for (name, source) in recipe.data.iter().filter(|(_, source)| source.is_tokens()) {
         for (kind, location, sum) in [
-            (Kind::Train, &source.path, &mut train),
-            (Kind::HeldOut, &source.held_out, &mut held_out),
+            (Kind::Train, &source.path, &mut all.train),
+            (Kind::HeldOut, &source.held_out, &mut all.held_out),
         ] {
             let Some(location) = location else { continue };
             let dir = kind.dir(&ctx.run.path, name);
             create_dir_all(&dir)?;
             let shards = one(source, location, header, &dir)?;
-            *sum += shards.groups().iter().map(|group| group.tokens).sum::<u64>();
+            for group in shards.groups() {
+                *sum += group.tokens;
+                all.documents += group.rows;
+            }
         }
     }
-    Ok((train, held_out))
+    Ok(all)
 }
 
 /// One folder: by its own manifest if it is ours, or read once for one.

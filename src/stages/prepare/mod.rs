@@ -29,7 +29,7 @@ use super::context::Context;
 use super::inputs::check_vocabulary;
 use crate::error::Error;
 use crate::recipe::Recipe;
-use adopt::adopt;
+use adopt::{TakenIn, adopt};
 use legs::{in_legs, read_state};
 use read::Corpora;
 pub use read::spec;
@@ -128,7 +128,7 @@ pub fn prepare(ctx: &Arc<Context>) -> Result<(), Error> {
 fn finish(ctx: &Context, header: &Header, corpora: &Corpora, shards: &Shards) -> Result<(), Error> {
     let (run, recipe) = (&ctx.run.path, &ctx.run.recipe);
     let tokens = |entries: &[ShardEntry]| entries.iter().map(ShardEntry::num_tokens).sum::<u64>();
-    let (mut train, mut held_out) = adopt(ctx, header)?;
+    let TakenIn { documents, mut train, mut held_out } = adopt(ctx, header)?;
     for (kind, all, sum) in
         [(Kind::Train, &shards.train, &mut train), (Kind::HeldOut, &shards.held_out, &mut held_out)]
     {
@@ -152,7 +152,7 @@ fn finish(ctx: &Context, header: &Header, corpora: &Corpora, shards: &Shards) ->
         return Err(empty("held out"));
     }
     report::write(run, &shards.report)?;
-    let documents = shards.documents;
+    let documents = documents + shards.documents;
     ctx.progress
         .end(&format!("{documents} documents, {train} tokens to train on, {held_out} held out"));
     let result =

@@ -6,7 +6,6 @@
 //! | [`teach`] | asks the teacher about it |
 //! | [`learn`] | gradients, update, state |
 //! | [`judge`] | the student on held-out text |
-//! | [`watch`](mod@watch) | what is read, by source, and the cursor |
 //! | [`record`] | keeps [`rows`] of metrics; how they survive a stop |
 
 pub mod feed;
@@ -15,7 +14,6 @@ pub mod learn;
 pub mod record;
 pub mod rows;
 pub mod teach;
-pub mod watch;
 
 use std::sync::Arc;
 
@@ -33,13 +31,13 @@ use crate::distill::{Settings, Trainer};
 use crate::error::Error;
 use crate::model::{Decoder, ModelConfig};
 use crate::recipe::Train;
+use crate::stages::watch::Watching;
 use crate::weights::initialise;
 use feed::Feeding;
 use judge::Judging;
 use learn::Learning;
 use record::{Recording, publish};
 use teach::Teaching;
-use watch::Watching;
 
 /// The part of a checkpoint with the weights and moments.
 pub const STATE: &str = "trainer.safetensors";

@@ -20,12 +20,12 @@ use super::Run;
 use super::rows::{
     EVALUATIONS, EvaluationRow, Rows, STEPS, StepRow, TimingRow, means, timing_table,
 };
-use super::watch::Watching;
 use crate::distill::trainer::StepReport;
 use crate::error::Error;
 use crate::run::resident_memory_bytes;
 use crate::stages::commit::{copy, part};
 use crate::stages::context::Context;
+use crate::stages::watch::Watching;
 
 /// Keeps the rows.
 pub struct Recording {

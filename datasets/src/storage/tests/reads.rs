@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use super::faulty::{Answer, Faulty};
-use super::s3::S3;
+use super::s3::{KEYS, S3};
 use super::*;
 
 /// A bucket with two shards, and what a listing leaves out.
@@ -67,12 +67,20 @@ fn check_set(storage: &Storage) {
     }
 }
 
+/// The settings of a client.
+fn client(server: &S3, options: Options) -> Options {
+    KEYS.into_iter()
+        .fold(options, |options, (key, value)| options.with(key, value))
+        .with("AWS_ENDPOINT_URL", &server.endpoint)
+}
+
 #[test]
 fn files_of_s3_are_listed_and_read() {
     let folder = folder();
     let server = S3::over(folder.path());
-    let open =
-        |url: &str| Storage::open(&Location::parse(url).unwrap(), server.options(hasty())).unwrap();
+    let open = |url: &str| {
+        Storage::open(&Location::parse(url).unwrap(), client(&server, hasty())).unwrap()
+    };
     check_set(&open("s3://bucket/set"));
     check_set(&open("s3://bucket/set/"));
     assert_eq!(open("s3://bucket").list().unwrap().len(), 4);
@@ -109,7 +117,7 @@ fn a_file_of_s3_that_is_replaced_is_an_error_that_says_so() {
     let folder = folder();
     let server = S3::over(folder.path());
     let location = Location::parse("s3://bucket/set").unwrap();
-    let storage = Storage::open(&location, server.options(hasty())).unwrap();
+    let storage = Storage::open(&location, client(&server, hasty())).unwrap();
     let file = storage.file("b.parquet", None).unwrap();
     let mut other = content(300_001);
     other[200_000] ^= 1;
@@ -125,10 +133,10 @@ fn wrong_keys_and_wrong_settings_are_told_as_such() {
     let folder = folder();
     let server = S3::over(folder.path());
     let location = Location::parse("s3://bucket/set").unwrap();
-    let wrong = server.options(hasty()).with("AWS_SECRET_ACCESS_KEY", "wrong");
+    let wrong = client(&server, hasty()).with("AWS_SECRET_ACCESS_KEY", "wrong");
     let error = Storage::open(&location, wrong).unwrap().list().unwrap_err();
     assert!(matches!(error, StorageError::Denied { .. }), "{error}");
-    let unknown = server.options(hasty()).with("AWS_ENDPIONT_URL", "x");
+    let unknown = client(&server, hasty()).with("AWS_ENDPIONT_URL", "x");
     assert!(
         matches!(Storage::open(&location, unknown).unwrap_err(), StorageError::UnknownSetting { key, .. } if key == "AWS_ENDPIONT_URL")
     );
@@ -208,7 +216,7 @@ fn many_threads_read_at_once() {
     let server = S3::over(folder.path());
     let storage = Storage::open(
         &Location::parse("s3://bucket/set").unwrap(),
-        server.options(Options { timeout: Duration::from_secs(5), ..hasty() }),
+        client(&server, Options { timeout: Duration::from_secs(5), ..hasty() }),
     )
     .unwrap();
     let file = storage.file("b.parquet", None).unwrap();

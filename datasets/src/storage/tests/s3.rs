@@ -10,13 +10,18 @@ use s3s::service::S3ServiceBuilder;
 use s3s_fs::FileSystem;
 use tokio::runtime::{self, Runtime};
 
-use crate::storage::Options;
-
 /// Runs until it is dropped; a folder of its root is a bucket.
 pub(super) struct S3 {
     runtime: Option<Runtime>,
-    endpoint: String,
+    pub(super) endpoint: String,
 }
+
+/// The keys that it knows, as the environment's variables.
+pub(super) const KEYS: [(&str, &str); 3] = [
+    ("AWS_ACCESS_KEY_ID", "key"),
+    ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ("AWS_REGION", "us-east-1"),
+];
 
 impl S3 {
     pub(super) fn over(root: &Path) -> Self {
@@ -40,16 +45,6 @@ impl S3 {
         });
         let endpoint = format!("http://{}", receiver.recv().unwrap());
         Self { runtime: Some(runtime), endpoint }
-    }
-
-    /// The settings of a client.
-    pub(super) fn options(&self, options: Options) -> Options {
-        options
-            .with("AWS_ENDPOINT_URL", &self.endpoint)
-            .with("AWS_ALLOW_HTTP", "true")
-            .with("AWS_ACCESS_KEY_ID", "key")
-            .with("AWS_SECRET_ACCESS_KEY", "secret")
-            .with("AWS_REGION", "us-east-1")
     }
 }
 
