@@ -8,13 +8,14 @@ use datasets::loader::Settings;
 use datasets::order::Shuffle;
 use datasets::pack::Method;
 use datasets::shard::{Layout, PageCompression, Shards, TokenEncoding};
+use datasets::storage::Options;
 use datasets::store::create_dir_all;
 use serde::Serialize;
 
 use super::against;
-use super::measure::{decode, load, memory_copy, settings};
+use super::measure::{decode, load, load_some, memory_copy, settings};
 use super::measurement::{Measurement, write};
-use super::shards::{Documents, drop_cache};
+use super::shards::{Documents, drop_cache, is_address, open};
 use super::summary::{Summary, choose, summarise, table};
 use crate::chart::{Bar, bars, points};
 use crate::error::Error;
@@ -38,13 +39,15 @@ pub enum Knob {
     ReadAhead,
     /// Pages in memory, or dropped before each measurement.
     Cache,
+    /// Shards where they lie on an object store: fetched each time, or kept on the disk.
+    Store,
 }
 
 /// An experiment.
 #[derive(Clone, Debug)]
 pub struct Experiment {
-    /// Folders of shards, or run directories; none for tokens that are drawn.
-    pub shards: Vec<PathBuf>,
+    /// Folders of shards, by path or address, or run directories; none for tokens that are drawn.
+    pub shards: Vec<String>,
     /// What is varied; empty for all.
     pub sweep: Vec<Knob>,
     /// How often each is measured.
@@ -124,12 +127,16 @@ impl Experiment {
             self.turn(*knob, &documents, &shards, &scratch, &mut rows)?;
         }
         let mut missing = Vec::new();
+        if self.sweep.contains(&Knob::Store) && !self.shards.iter().any(|at| is_address(at)) {
+            let why = "none of the shards is on an object store; name one by its address";
+            missing.push(("store".to_owned(), why.to_owned()));
+        }
         if self.against {
             say("the peers");
             let dir = scratch.join("default");
             let (peers, failed) = against::ask(&dir, self.seq_tokens, 3.0, self.repeats)?;
             rows.extend(peers);
-            missing = failed;
+            missing.extend(failed);
         }
         std::fs::remove_dir_all(&scratch).map_err(Error::io(&scratch, "remove"))?;
         let name = self.out.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -244,6 +251,24 @@ impl Experiment {
                     load(&Arc::new(Shards::open(&dir, None)?), &settings, 1)
                 })?;
             }
+            Knob::Store => {
+                let cache = Options {
+                    cache_folder: Some(scratch.join("store")),
+                    cache_bytes: u64::MAX,
+                    ..Options::default()
+                };
+                let none = Options { cache_bytes: 0, ..Options::default() };
+                for address in self.shards.iter().filter(|location| is_address(location)) {
+                    let from = |options: &Options| {
+                        let shards = Arc::new(open(address, options.clone())?);
+                        let settings = settings(&shards, self.seq_tokens);
+                        load_some(&shards, &settings, 1, self.tokens)
+                    };
+                    self.measure(name, &format!("{address} fetched"), rows, || from(&none))?;
+                    from(&cache)?;
+                    self.measure(name, &format!("{address} kept"), rows, || from(&cache))?;
+                }
+            }
         }
         Ok(())
     }
@@ -292,6 +317,7 @@ impl Knob {
             Self::Workers => "workers",
             Self::ReadAhead => "read_ahead",
             Self::Cache => "cache",
+            Self::Store => "store",
         }
     }
 }

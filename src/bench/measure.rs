@@ -71,8 +71,22 @@ pub fn loader(shards: &Arc<Shards>, settings: &Settings) -> Result<Loader, Error
 /// # Errors
 /// See [`Error`].
 pub fn load(shards: &Arc<Shards>, settings: &Settings, workers: u64) -> Result<Measurement, Error> {
+    load_some(shards, settings, workers, u64::MAX)
+}
+
+/// [`load`], of as many tokens at most.
+///
+/// # Errors
+/// See [`Error`].
+pub fn load_some(
+    shards: &Arc<Shards>,
+    settings: &Settings,
+    workers: u64,
+    tokens: u64,
+) -> Result<Measurement, Error> {
     let loader = loader(shards, settings)?;
     let sequences: u64 = loader.sequences_per_epoch().iter().sum();
+    let sequences = sequences.min(tokens.div_ceil(settings.seq_tokens as u64));
     let take = |first: u64, mut each: Box<dyn FnMut() + '_>| -> Result<u64, Error> {
         let (mut sequence, mut tokens) = (Sequence::default(), 0);
         let mut index = first;

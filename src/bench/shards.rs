@@ -1,14 +1,16 @@
 //! What is measured with: documents, and the shards of them in some layout.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use datasets::shard::{Header, Layout, Sample, ShardWriter, Shards, write_manifest};
+use datasets::shard::{Header, Layout, RemoteFolder, Sample, ShardWriter, Shards, write_manifest};
+use datasets::storage::{Location, Options};
 use datasets::store::{create_dir_all, digest_bytes};
 
 use super::synthetic::Zipf;
 use crate::error::Error;
+use crate::stages::sources::take_in;
 
 /// Documents in memory.
 #[derive(Debug)]
@@ -48,14 +50,14 @@ impl Documents {
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn read(paths: &[PathBuf], tokens: u64) -> Result<Self, Error> {
+    pub fn read(locations: &[String], tokens: u64) -> Result<Self, Error> {
         let mut folders = Vec::new();
-        for path in paths {
-            folders.extend(folders_of(path)?);
+        for location in locations {
+            folders.extend(folders_of(location)?);
         }
         let (mut samples, mut header, mut left) = (Vec::new(), None, tokens);
-        for folder in &folders {
-            let shards = Shards::open(folder, None)?;
+        for location in &folders {
+            let shards = open(location, Options::default())?;
             for group in shards.groups() {
                 if left == 0 {
                     break;
@@ -67,9 +69,8 @@ impl Documents {
             }
             header.get_or_insert_with(|| shards.header().clone());
         }
-        let header = header.ok_or_else(|| Error::NoShards { path: paths[0].clone() })?;
-        let names: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
-        Ok(Self { samples, header, what: names.join(", ") })
+        let header = header.ok_or_else(|| Error::NoShards { path: locations[0].clone().into() })?;
+        Ok(Self { samples, header, what: folders.join(", ") })
     }
 
     /// How many tokens they have.
@@ -95,10 +96,25 @@ impl Documents {
     }
 }
 
-/// The folders of shards that a path means: itself, or the training sources of a run.
-fn folders_of(path: &Path) -> Result<Vec<PathBuf>, Error> {
-    if path.join("manifest.json").is_file() {
-        return Ok(vec![path.to_owned()]);
+/// Opens shards where they lie.
+///
+/// # Errors
+/// See [`Error`].
+pub fn open(location: &str, options: Options) -> Result<Shards, Error> {
+    match Location::parse(location)? {
+        Location::Local(path) => Ok(Shards::open(&path, None)?),
+        remote => {
+            let copy = tempfile::tempdir().map_err(Error::io(location, "copy the manifest of"))?;
+            take_in(&RemoteFolder::open(&remote, options)?, copy.path(), None)
+        }
+    }
+}
+
+/// The folders of shards that a location means: itself, or the training sources of a run.
+fn folders_of(location: &str) -> Result<Vec<String>, Error> {
+    let path = Path::new(location);
+    if is_address(location) || path.join("manifest.json").is_file() {
+        return Ok(vec![location.to_owned()]);
     }
     let train = path.join("tokens").join("train");
     let from = if train.is_dir() { train } else { path.to_owned() };
@@ -106,7 +122,7 @@ fn folders_of(path: &Path) -> Result<Vec<PathBuf>, Error> {
     for entry in fs::read_dir(&from).map_err(Error::io(&from, "list"))? {
         let folder = entry.map_err(Error::io(&from, "list"))?.path();
         if folder.join("manifest.json").is_file() {
-            folders.push(folder);
+            folders.push(folder.to_string_lossy().into_owned());
         }
     }
     folders.sort();
@@ -114,6 +130,12 @@ fn folders_of(path: &Path) -> Result<Vec<PathBuf>, Error> {
         return Err(Error::NoShards { path: path.to_owned() });
     }
     Ok(folders)
+}
+
+/// Whether a location is one of an object store.
+#[must_use]
+pub fn is_address(location: &str) -> bool {
+    location.contains("://")
 }
 
 /// Stored bytes a token, everything counted.

@@ -36,8 +36,8 @@ Examples:
 
 --against asks the peers that `python3`, or $STILLFLOW_PYTHON, has installed.")]
 struct Data {
-    /// Folders of token shards, or a run directory
-    shards: Vec<PathBuf>,
+    /// Folders of token shards, by path or address, or a run directory
+    shards: Vec<String>,
     /// Four numbers in under a minute, and no files: a memory copy, two list columns, and the loader
     #[arg(long)]
     quick: bool,

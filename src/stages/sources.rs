@@ -7,7 +7,7 @@ use datasets::loader::{LoadError, Loader, PackPlan, Settings, ShardGroups, Sourc
 use datasets::pack::PackError;
 use datasets::shard::{Folder, Header, LocalFolder, RemoteFolder, Shards};
 use datasets::storage::{Location, Options};
-use datasets::store::sealed;
+use datasets::store::{Digest, sealed};
 use serde::{Deserialize, Serialize};
 
 use super::prepare::Kind;
@@ -31,6 +31,23 @@ pub fn folder(location: &str) -> Result<Arc<dyn Folder>, Error> {
 /// Whether the shards of a folder have a manifest.
 pub fn is_ours(folder: &dyn Folder) -> bool {
     folder.open("manifest.json").is_ok()
+}
+
+/// Takes in shards of ours that lie elsewhere, by a copy of their manifest in `dir`.
+///
+/// # Errors
+/// [`Error::Shard`] if they cannot be read, or were made with another tokenizer.
+pub fn take_in(
+    folder: &dyn Folder,
+    dir: &Path,
+    expect_tokenizer: Option<Digest>,
+) -> Result<Shards, Error> {
+    let path = PathBuf::from(folder.name()).join("manifest.json");
+    let manifest = folder
+        .open("manifest.json")
+        .and_then(|file| file.read(0..file.size()))
+        .map_err(Error::io(&path, "read"))?;
+    Ok(Shards::take_in(folder, &manifest, dir, expect_tokenizer)?)
 }
 
 /// The shards of a run's sources of one kind, by name; those that a source lacks are left out.

@@ -90,16 +90,15 @@ impl Shards {
     /// [`open_in`](Self::open_in) finds it there from then on.
     ///
     /// # Errors
-    /// [`ShardError::OtherTokenizer`] if they were made with another tokenizer than `header` says; as
-    /// [`open_in`](Self::open_in).
+    /// As [`open_in`](Self::open_in).
     pub fn take_in(
         folder: &dyn Folder,
         manifest: &[u8],
-        header: &Header,
         dir: &Path,
+        expect_tokenizer: Option<Digest>,
     ) -> Result<Self, ShardError> {
         manifest::copy(dir, manifest)?;
-        Self::open_in(dir, folder, Some(header.tokenizer))
+        Self::open_in(dir, folder, expect_tokenizer)
     }
 
     /// How many shards there are.

@@ -1,6 +1,6 @@
 //! Sources that are tokens already: looked at, and taken into the run by a manifest of their own.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use datasets::shard::{Folder, Header, Shards};
@@ -10,7 +10,7 @@ use super::Kind;
 use crate::error::Error;
 use crate::recipe::{Recipe, Source};
 use crate::stages::context::Context;
-use crate::stages::sources::{folder, is_ours};
+use crate::stages::sources::{folder, is_ours, take_in};
 
 /// What was taken in.
 #[derive(Default)]
@@ -53,10 +53,5 @@ fn one(source: &Source, location: &str, header: &Header, dir: &Path) -> Result<S
     if !is_ours(&*folder) {
         return Ok(Shards::adopt(&*folder, source.field(), header, dir)?);
     }
-    let path = PathBuf::from(folder.name()).join("manifest.json");
-    let manifest = folder
-        .open("manifest.json")
-        .and_then(|file| file.read(0..file.size()))
-        .map_err(Error::io(&path, "read"))?;
-    Ok(Shards::take_in(&*folder, &manifest, header, dir)?)
+    take_in(&*folder, dir, Some(header.tokenizer))
 }
