@@ -2,7 +2,7 @@
 
 use super::Bytes;
 use crate::model::config::ModelConfig;
-use crate::recipe::{ExportDtype, Pretrain, Recipe, Train};
+use crate::recipe::{Correct, ExportDtype, Pretrain, Recipe, Train};
 use crate::units::thousands;
 
 /// Ids up to this many fit in two bytes.
@@ -14,11 +14,12 @@ pub(super) fn of(recipe: &Recipe, teacher: &ModelConfig, student: &ModelConfig) 
     let mut kinds = Vec::new();
     let seq_tokens = recipe.tokens.seq_tokens;
     let pretrain = recipe.pretrain.as_ref().map(Pretrain::train);
+    let correct = recipe.correct.as_ref().map(Correct::train);
     let read = |train: &Train| {
         train.steps_for(seq_tokens).saturating_mul(train.tokens_per_step(seq_tokens))
     };
     // The stages read the same shards; the longest of them reads the most.
-    if let Some(tokens) = recipe.distil.iter().chain(&pretrain).map(read).max() {
+    if let Some(tokens) = recipe.distil.iter().chain(&pretrain).chain(&correct).map(read).max() {
         let each = if teacher.vocab_size <= TWO_BYTES { 2 } else { 4 };
         kinds.push(Bytes {
             what: "token shards",
@@ -44,6 +45,9 @@ pub(super) fn of(recipe: &Recipe, teacher: &ModelConfig, student: &ModelConfig) 
     if let Some(train) = &pretrain {
         checkpoints("checkpoints of pretrain", train, teacher.num_parameters());
     }
+    if let Some(train) = &correct {
+        checkpoints("checkpoints of correct", train, teacher.num_parameters());
+    }
     if let Some(train) = &recipe.distil {
         checkpoints("checkpoints of distil", train, student.num_parameters());
         if recipe.control.is_some() {
@@ -65,7 +69,7 @@ pub(super) fn of(recipe: &Recipe, teacher: &ModelConfig, student: &ModelConfig) 
             formula: format!("{dtype}, {each} bytes a parameter"),
         });
     };
-    if pretrain.is_some() {
+    if recipe.makes_teacher() {
         model("models/teacher", teacher.num_parameters());
     }
     if recipe.prune.is_some() || recipe.distil.is_some() {

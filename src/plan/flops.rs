@@ -81,6 +81,8 @@ pub struct Flops {
     pub control: Option<u64>,
     /// Trained on by the teacher, if the run trains it.
     pub pretrain: Option<u64>,
+    /// Trained on by the teacher's correction, if there is one.
+    pub correct: Option<u64>,
 }
 
 impl Flops {
@@ -94,6 +96,7 @@ impl Flops {
             distil: trained.map(|flops| flops.saturating_add(teacher.total())),
             control: trained.filter(|_| recipe.control.is_some()),
             pretrain: recipe.pretrain.as_ref().map(|pretrain| teacher.train(pretrain.recompute)),
+            correct: recipe.correct.as_ref().map(|correct| teacher.train(correct.recompute)),
         }
     }
 }

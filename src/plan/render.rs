@@ -84,6 +84,11 @@ impl Plan {
                 "teacher: 3 forward, and its blocks again if recomputed",
             ),
             (
+                "correct",
+                self.flops.correct,
+                "teacher: 3 forward, and its blocks again if recomputed",
+            ),
+            (
                 "distil",
                 self.flops.distil,
                 "student: 3 forward, and its blocks again if recomputed; teacher: 1 forward",

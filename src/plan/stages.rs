@@ -60,6 +60,10 @@ pub(super) fn of(recipe: &Recipe, flops: &Flops, device: &Assumptions) -> Vec<St
         let (tokens, work) = training(&pretrain.train(), seq_tokens);
         push("pretrain", &["tokens"], &["teacher"], work, float(tokens) * float(each));
     }
+    if let (Some(correct), Some(each)) = (&recipe.correct, flops.correct) {
+        let (tokens, work) = training(&correct.train(), seq_tokens);
+        push("correct", &["teacher", "tokens"], &["teacher"], work, float(tokens) * float(each));
+    }
     if let Some(prune) = &recipe.prune {
         let sequences = prune.calibration_sequences;
         let tokens = float(sequences) * float(seq_tokens);
@@ -108,7 +112,7 @@ pub(super) fn of(recipe: &Recipe, flops: &Flops, device: &Assumptions) -> Vec<St
     let work = format!("{} sequences a model", thousands(recipe.evaluate.sequences));
     push("evaluate", &reads, &["eval/*.json"], work, once);
     let made: Vec<(&str, &'static str)> = [
-        (recipe.pretrain.is_some(), ("teacher", "models/teacher")),
+        (recipe.makes_teacher(), ("teacher", "models/teacher")),
         (has_student, ("student", "models/student")),
         (flops.control.is_some(), ("control", "models/control")),
     ]

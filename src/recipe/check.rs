@@ -76,6 +76,9 @@ impl Recipe {
         if let Some(pretrain) = &self.pretrain {
             check_pretrain(pretrain)?;
         }
+        if let Some(correct) = &self.correct {
+            check_train("correct", &correct.train())?;
+        }
         if let Some(prune) = &self.prune {
             check_prune(prune)?;
         }

@@ -42,6 +42,11 @@
 //! [pretrain]                    # the teacher's shape with Hugging Face's keys, and the keys of [distil]
 //! hidden_size = 128
 //!
+//! [correct]                     # the teacher goes on being trained on this text before it teaches; the keys of [distil]
+//! tokens = "100B"
+//! learning_rate = 2e-5          # a fifth of the one it was trained with
+//! warmup_steps = 120
+//!
 //! [prune]
 //! hidden_size = "75%"           # a number, or a share of the teacher's rounded to a multiple of round_to
 //! intermediate_size = 9216
@@ -139,7 +144,7 @@ pub use size::{NotASize, Size};
 pub use teacher::Teacher;
 pub use token_count::{NotATokenCount, TokenCount};
 pub use tokens::{AddToken, Dedup, LongDocuments, Packing, Shuffle, Tokens};
-pub use train::{Pretrain, Train};
+pub use train::{Correct, Pretrain, Train};
 
 /// The version of the file's keys that this program reads.
 pub const SCHEMA: u32 = 1;
@@ -171,6 +176,9 @@ pub struct Recipe {
     /// Trains the teacher first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pretrain: Option<Pretrain>,
+    /// The teacher goes on being trained before it teaches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correct: Option<Correct>,
     /// Cuts the student out of the teacher.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prune: Option<Prune>,
@@ -200,6 +208,7 @@ impl Default for Recipe {
             tokens: Tokens::default(),
             mixture: BTreeMap::new(),
             pretrain: None,
+            correct: None,
             prune: None,
             distil: None,
             losses: Losses::default(),
@@ -233,8 +242,15 @@ impl Recipe {
         self.tokens.tokenizer.is_some()
             && self.teacher == Teacher::default()
             && self.pretrain.is_none()
+            && self.correct.is_none()
             && self.prune.is_none()
             && self.distil.is_none()
+    }
+
+    /// Whether the teacher is another than one that was given.
+    #[must_use]
+    pub fn makes_teacher(&self) -> bool {
+        self.pretrain.is_some() || self.correct.is_some()
     }
 
     /// The keys that must be set before the recipe can run; it can be planned without them.

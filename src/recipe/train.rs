@@ -42,6 +42,7 @@ macro_rules! training_table {
         $(#[$doc:meta])* $table:ident {
             $( $(#[$key_doc:meta])* $key:ident: $kind:ty = $default:expr ),* $(,)?
         }
+        $( but { $( $shared:ident: $instead:expr ),* $(,)? } )?
     ) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,7 +87,7 @@ macro_rules! training_table {
 
         impl Default for $table {
             fn default() -> Self {
-                Self {
+                let table = Self {
                     $( $key: $default, )*
                     steps: None,
                     tokens: None,
@@ -104,6 +105,33 @@ macro_rules! training_table {
                     checkpoint_every: DEFAULT_CHECKPOINT_EVERY,
                     evaluate_every: DEFAULT_EVALUATE_EVERY,
                     keep_checkpoints: DEFAULT_KEEP_CHECKPOINTS,
+                };
+                $( let table = Self { $( $shared: $instead, )* ..table }; )?
+                table
+            }
+        }
+
+        impl $table {
+            /// The training keys of this table by themselves.
+            #[must_use]
+            pub fn train(&self) -> Train {
+                Train {
+                    steps: self.steps,
+                    tokens: self.tokens,
+                    global_batch_size: self.global_batch_size,
+                    micro_batch_size: self.micro_batch_size,
+                    learning_rate: self.learning_rate,
+                    min_learning_rate: self.min_learning_rate,
+                    warmup_steps: self.warmup_steps,
+                    weight_decay: self.weight_decay,
+                    beta1: self.beta1,
+                    beta2: self.beta2,
+                    epsilon: self.epsilon,
+                    clip_norm: self.clip_norm,
+                    recompute: self.recompute,
+                    checkpoint_every: self.checkpoint_every,
+                    evaluate_every: self.evaluate_every,
+                    keep_checkpoints: self.keep_checkpoints,
                 }
             }
         }
@@ -135,6 +163,18 @@ training_table! {
     }
 }
 
+training_table! {
+    /// `[correct]`: the teacher goes on being trained on the text that is distilled on, before it teaches (P2,
+    /// "Teacher Correction"). Its rate is low: a fifth of the one that it was trained with.
+    Correct {} but {
+        learning_rate: DEFAULT_LEARNING_RATE / 5.0,
+        min_learning_rate: DEFAULT_MIN_LEARNING_RATE / 5.0,
+        warmup_steps: DEFAULT_CORRECT_WARMUP_STEPS,
+    }
+}
+
+/// Steps of linear warm-up of the teacher's correction: P2's.
+pub const DEFAULT_CORRECT_WARMUP_STEPS: u64 = 120;
 /// Width of a teacher trained here, unless `[pretrain]` says otherwise.
 pub const DEFAULT_HIDDEN_SIZE: usize = 128;
 /// Neurons of one MLP of a teacher trained here.
@@ -147,31 +187,6 @@ pub const DEFAULT_NUM_ATTENTION_HEADS: usize = 8;
 pub const DEFAULT_NUM_KEY_VALUE_HEADS: usize = 4;
 /// Width of one head of a teacher trained here.
 pub const DEFAULT_HEAD_DIM: usize = 16;
-
-impl Pretrain {
-    /// The training keys of this table by themselves.
-    #[must_use]
-    pub fn train(&self) -> Train {
-        Train {
-            steps: self.steps,
-            tokens: self.tokens,
-            global_batch_size: self.global_batch_size,
-            micro_batch_size: self.micro_batch_size,
-            learning_rate: self.learning_rate,
-            min_learning_rate: self.min_learning_rate,
-            warmup_steps: self.warmup_steps,
-            weight_decay: self.weight_decay,
-            beta1: self.beta1,
-            beta2: self.beta2,
-            epsilon: self.epsilon,
-            clip_norm: self.clip_norm,
-            recompute: self.recompute,
-            checkpoint_every: self.checkpoint_every,
-            evaluate_every: self.evaluate_every,
-            keep_checkpoints: self.keep_checkpoints,
-        }
-    }
-}
 
 impl Train {
     /// Tokens of one step.
@@ -236,6 +251,23 @@ mod tests {
             assert!(steps * train.tokens_per_step(256) >= tokens);
             assert!((steps - 1) * train.tokens_per_step(256) < tokens);
         }
+    }
+
+    #[test]
+    fn correction_goes_at_a_fifth_of_the_rate_after_the_papers_warm_up() {
+        let correct = Correct::default();
+        assert!((correct.learning_rate - Train::default().learning_rate / 5.0).abs() < 1e-18);
+        assert!(
+            (correct.min_learning_rate - Train::default().min_learning_rate / 5.0).abs() < 1e-18
+        );
+        assert_eq!(correct.warmup_steps, 120);
+        let same = |train: Train| Train {
+            learning_rate: 1.0,
+            min_learning_rate: 1.0,
+            warmup_steps: 0,
+            ..train
+        };
+        assert_eq!(same(correct.train()), same(Train::default()));
     }
 
     #[test]

@@ -133,6 +133,9 @@ fn judged(ctx: &Context, data: &Data) -> Result<Vec<(&'static str, Decoder)>, Er
     let pruned = models::pruned(ctx, &teacher)?;
     let config = pruned.config.clone();
     let mut judged = vec![("teacher", teacher)];
+    if recipe.correct.is_some() {
+        judged.push(("uncorrected", models::uncorrected(ctx, data)?));
+    }
     if recipe.prune.is_some() {
         judged.push(("pruned", pruned));
     }

@@ -49,7 +49,7 @@ pub fn export(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
     };
     let mut made = Vec::new();
     let teacher = models::teacher(ctx, data)?;
-    if recipe.pretrain.is_some() {
+    if recipe.makes_teacher() {
         write("teacher", &teacher)?;
         made.push("teacher");
     }

@@ -1,7 +1,7 @@
 //! The stages of a run, in their order: what implements the roles of the graphs.
 //!
 //! ```text
-//! prepare → pretrain → observe → prune → distil → control → evaluate → export
+//! prepare → pretrain → correct → observe → prune → distil → control → evaluate → export
 //! ```
 //!
 //! A stage that is sealed is passed over, one that is not goes on from its newest checkpoint, so a run that is
@@ -10,7 +10,7 @@
 //! | module | its graph | its state |
 //! |---|---|---|
 //! | [`prepare`] | [`pass`](dataflows::graphs::pass) over the chunks of the text | the shards so far |
-//! | [`train`] | [`distil`](dataflows::graphs::distil): pretrain, distil, control | weights, moments, rows |
+//! | [`train`] | [`distil`](dataflows::graphs::distil): pretrain, correct, distil, control | weights, moments, rows |
 //! | [`observe`] | `pass` over calibration sequences | sums of importance |
 //! | [`prune`] | none: a pure function of the scores | |
 //! | [`evaluate`] | `pass` over held-out sequences | sums of losses |
@@ -50,6 +50,7 @@ pub fn run(ctx: &Arc<Context>) -> Result<Option<evaluate::Evaluated>, Error> {
     }
     let data = Data::open(ctx)?;
     train::pretrain(ctx, &data)?;
+    train::correct(ctx, &data)?;
     observe::observe(ctx, &data)?;
     prune::prune(ctx, &data)?;
     train::distil(ctx, &data)?;
@@ -70,6 +71,8 @@ pub fn steps_of(recipe: &crate::recipe::Recipe) -> Vec<(&'static str, Option<u64
             .as_ref()
             .map(|train| ("pretrain", Some(train.train().steps_for(seq_tokens)))),
     );
+    let correct = recipe.correct.as_ref();
+    stages.extend(correct.map(|train| ("correct", Some(train.train().steps_for(seq_tokens)))));
     if recipe.prune.is_some() {
         stages.extend([("observe", None), ("prune", None)]);
     }

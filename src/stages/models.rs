@@ -32,11 +32,22 @@ pub fn teacher_config(ctx: &Context, data: &Data) -> Result<ModelConfig, Error> 
     Ok(config)
 }
 
-/// The teacher, in f32.
+/// The teacher, in f32: the one that was given or trained, or what its correction made of it.
+///
+/// # Errors
+/// As [`uncorrected`].
+pub fn teacher(ctx: &Context, data: &Data) -> Result<Decoder, Error> {
+    match &ctx.run.recipe.correct {
+        Some(_) => trained(ctx, "correct", &teacher_config(ctx, data)?),
+        None => uncorrected(ctx, data),
+    }
+}
+
+/// The teacher that was given or trained, in f32.
 ///
 /// # Errors
 /// [`Error::Weights`] if its directory, [`Error::NoCheckpoint`] or [`Error::State`] if its checkpoint is not whole.
-pub fn teacher(ctx: &Context, data: &Data) -> Result<Decoder, Error> {
+pub fn uncorrected(ctx: &Context, data: &Data) -> Result<Decoder, Error> {
     match (&ctx.run.recipe.pretrain, &ctx.run.recipe.teacher.model) {
         (None, Some(directory)) => {
             let directory = ModelDirectory::open(Path::new(directory))?;

@@ -123,6 +123,23 @@ impl Oracle {
         kl: f64,
         cross_entropy: f64,
     ) {
+        self.assert_rows(stage, trained, kl, cross_entropy);
+        let directory = ModelDirectory::open(&self.run.join("models").join(model)).unwrap();
+        let exported = load(&directory, &Device::flex(), DType::F32).unwrap();
+        let (found, expected) = (exported.parameters.named(), trained.model.parameters.named());
+        assert_eq!(found.len(), expected.len());
+        for ((name, found), (expected_name, expected)) in found.into_iter().zip(expected) {
+            assert_eq!(name, expected_name);
+            let same = values(found)
+                .into_iter()
+                .zip(values(expected))
+                .all(|(a, b)| a.to_bits() == b.to_bits());
+            assert!(same, "`{name}` of the {model}");
+        }
+    }
+
+    /// What it recorded is what the loop found.
+    fn assert_rows(&self, stage: &str, trained: &Trained, kl: f64, cross_entropy: f64) {
         let found = self.rows(stage, "steps");
         let steps = trained.steps.len() as u64;
         assert_eq!(counts(&found, "step"), (0..steps).collect::<Vec<_>>(), "{stage}");
@@ -152,19 +169,6 @@ impl Oracle {
         if kl > 0.0 {
             assert_bits(stage, &numbers(&found, "forward_kl"), &mean(|sums| sums.forward_kl));
             assert_bits(stage, &numbers(&found, "agreement"), &mean(|sums| sums.agreed as f64));
-        }
-
-        let directory = ModelDirectory::open(&self.run.join("models").join(model)).unwrap();
-        let exported = load(&directory, &Device::flex(), DType::F32).unwrap();
-        let (found, expected) = (exported.parameters.named(), trained.model.parameters.named());
-        assert_eq!(found.len(), expected.len());
-        for ((name, found), (expected_name, expected)) in found.into_iter().zip(expected) {
-            assert_eq!(name, expected_name);
-            let same = values(found)
-                .into_iter()
-                .zip(values(expected))
-                .all(|(a, b)| a.to_bits() == b.to_bits());
-            assert!(same, "`{name}` of the {model}");
         }
     }
 
@@ -228,8 +232,12 @@ fn a_run_ends_with_the_bytes_of_a_plain_loop() {
     let random = initialise(&config, recipe.seed, &device);
     let pretrain = recipe.pretrain.as_ref().unwrap().train();
     let pretrained = oracle.train(random, &pretrain, Objective::cross_entropy(), None);
-    oracle.assert_trained("pretrain", "teacher", &pretrained, 0.0, 1.0);
-    let teacher = pretrained.model;
+    oracle.assert_rows("pretrain", &pretrained, 0.0, 1.0);
+    let correct = recipe.correct.as_ref().unwrap().train();
+    let corrected =
+        oracle.train(pretrained.model.clone(), &correct, Objective::cross_entropy(), None);
+    oracle.assert_trained("correct", "teacher", &corrected, 0.0, 1.0);
+    let (uncorrected, teacher) = (pretrained.model, corrected.model);
 
     let prune = recipe.prune.as_ref().unwrap();
     let mut importance = Importance::zeros(&config);
@@ -265,6 +273,7 @@ fn a_run_ends_with_the_bytes_of_a_plain_loop() {
 
     let models = [
         ("teacher", &teacher),
+        ("uncorrected", &uncorrected),
         ("pruned", &pruned),
         ("student", &student.model),
         ("control", &control.model),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use datasets::grammar::Grammar;
 use tempfile::TempDir;
 
-/// Quickstart with every stage, a little of each: several micro-batches a step, several shards of tokens, ends that
+/// Quickstart with every stage and a correction of the teacher, a little of each: several micro-batches a step, several shards of tokens, ends that
 /// are no multiple of `checkpoint_every`, a mixture whose weights change, documents packed whole and apart, a loss of two terms, and a student that lost heads, neurons and channels.
 const RECIPE: &str = r#"
 extends = "quickstart"
@@ -48,6 +48,15 @@ global_batch_size = 8
 micro_batch_size = 2
 warmup_steps = 3
 weight_decay = 0.1
+checkpoint_every = 4
+evaluate_every = 3
+
+[correct]
+steps = 10
+global_batch_size = 8
+micro_batch_size = 2
+learning_rate = 2e-4
+warmup_steps = 2
 checkpoint_every = 4
 evaluate_every = 3
 

@@ -61,6 +61,21 @@ pub fn pretrain(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
     run.run(ctx, data, || Ok(None), begin)
 }
 
+/// Goes on training the teacher on the text that is distilled on, if the recipe says so.
+///
+/// # Errors
+/// See [`Error`].
+pub fn correct(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
+    let Some(correct) = &ctx.run.recipe.correct else { return Ok(()) };
+    let run = Run {
+        stage: "correct",
+        train: &correct.train(),
+        objective: Objective::cross_entropy(),
+        config: &models::teacher_config(ctx, data)?,
+    };
+    run.run(ctx, data, || Ok(None), || models::uncorrected(ctx, data))
+}
+
 /// Trains the student on the teacher's outputs, if the recipe says so.
 ///
 /// # Errors
