@@ -29,6 +29,7 @@ use crate::time::{Span, Step};
 ///
 /// let course = Course::new(Span { resume: 0, end: 100, every: 10 });
 /// assert!(course.is_checkpoint(Step(20)) && !course.is_checkpoint(Step(25)));
+/// assert_eq!([11, 20, 99].map(|step| course.next_planned(Step(step)).0), [20, 20, 100]);
 /// course.end_by(Step(25));
 /// assert_eq!(course.end(), Step(25));
 /// assert!(course.is_checkpoint(Step(25)), "a run is sealed where it ends");
@@ -65,6 +66,13 @@ impl Course {
     /// Moves the end to `step`, if it is later. Only the source on worker 0 may; see the module.
     pub fn end_by(&self, step: Step) {
         self.end.fetch_min(step.0, Ordering::AcqRel);
+    }
+
+    /// The first step from `step` on at which a checkpoint was planned.
+    pub fn next_planned(&self, step: Step) -> Step {
+        let every = self.span.every;
+        let multiple = if every == 0 { None } else { step.0.checked_next_multiple_of(every) };
+        Step(multiple.unwrap_or(self.span.end).min(self.span.end))
     }
 
     /// Whether the state at `step` is a checkpoint. The state that was resumed from is one already.

@@ -55,7 +55,10 @@ pub struct Span {
 /// assert!(stop.requested());
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct Stop {
+    asked: Arc<AtomicBool>,
+    at_checkpoints: bool,
+}
 
 impl Stop {
     /// No wish yet.
@@ -63,13 +66,25 @@ impl Stop {
         Self::default()
     }
 
+    /// A handle on the same wish, of a run that goes on to the next multiple of [`Span::every`]: what it seals there
+    /// must not show that it was stopped.
+    #[must_use]
+    pub fn at_checkpoints(&self) -> Self {
+        Self { asked: Arc::clone(&self.asked), at_checkpoints: true }
+    }
+
+    /// Whether the run goes on to a checkpoint that is due anyway.
+    pub fn waits_for_checkpoint(&self) -> bool {
+        self.at_checkpoints
+    }
+
     /// Asks the run to seal what it has begun, and to end.
     pub fn request(&self) {
-        self.0.store(true, Ordering::Release);
+        self.asked.store(true, Ordering::Release);
     }
 
     /// Whether anybody asked.
     pub fn requested(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.asked.load(Ordering::Acquire)
     }
 }

@@ -60,7 +60,12 @@ pub fn paced<'scope>(
             };
             let step = *next.time();
             if index == 0 && stop.requested() {
-                course.end_by(Step(step.saturating_add(window)));
+                let earliest = Step(step.saturating_add(window));
+                let end = match stop.waits_for_checkpoint() {
+                    true => course.next_planned(earliest),
+                    false => earliest,
+                };
+                course.end_by(end);
             }
             if step >= course.end().0 {
                 // Dropping the capability is how a source ends; nothing else will.

@@ -72,3 +72,24 @@ fn a_stop_before_the_first_step_ends_a_window_later() {
         assert_eq!(world.distil(&shape, &stop), Outcome::Finished);
     }
 }
+
+#[test]
+fn a_stop_that_waits_for_a_checkpoint_leaves_none_that_was_not_planned() {
+    let asked = Stop::new();
+    let stop = asked.at_checkpoints();
+    asked.request();
+    for (resume, window, expected) in [(0, 4, 7), (0, 7, 7), (7, 4, 14), (14, 8, 28)] {
+        let world = World::default();
+        let first = Span { resume: 0, end: resume, every: 7 };
+        let shape = Shape { workers: 2, shards: 3, window, uncommitted: 7, span: first };
+        if resume > 0 {
+            assert_eq!(world.distil(&shape, &Stop::new()), Outcome::Finished);
+        }
+        let shape = Shape { span: Span { resume, end: 60, every: 7 }, ..shape };
+        assert_eq!(world.distil(&shape, &stop), Outcome::Stopped { step: Step(expected) });
+        assert!(world.disk().checkpoints.keys().all(|step| step.is_multiple_of(7)));
+        // Behind the last multiple there is only the end.
+        let shape = Shape { span: Span { end: 6, resume: 0, every: 7 }, ..shape };
+        assert_eq!(World::default().distil(&shape, &stop), Outcome::Finished);
+    }
+}
