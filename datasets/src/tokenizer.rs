@@ -138,8 +138,18 @@ impl Tokenizer {
     /// The ids of a text.
     ///
     /// # Errors
-    /// [`TokenizerError::Encode`] if the model refuses it (a word-level one without an unknown token does).
+    /// As [`encode_onto`](Self::encode_onto).
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let mut ids = Vec::new();
+        self.encode_onto(text, &mut ids)?;
+        Ok(ids)
+    }
+
+    /// [`encode`](Self::encode), behind what `to` holds.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Encode`] if the model refuses it (a word-level one without an unknown token does).
+    pub fn encode_onto(&self, text: &str, to: &mut Vec<u32>) -> Result<(), TokenizerError> {
         SCRATCH.with_borrow_mut(|ids| {
             ids.clear();
             self.pipeline
@@ -148,11 +158,13 @@ impl Tokenizer {
             let ids = PipelineToken::cast_slice(ids);
             // Ids beyond the vocabulary are bytes that it lacks: see `complete_byte_alphabet`.
             let size = self.vocab_size();
-            if ids.iter().all(|id| *id < size) {
-                return Ok(ids.to_vec());
+            if ids.iter().fold(true, |all, id| all & (*id < size)) {
+                to.extend_from_slice(ids);
+            } else {
+                let known = |id: &u32| if *id < size { Some(*id) } else { self.unk_id };
+                to.extend(ids.iter().filter_map(known));
             }
-            let known = |id: &u32| if *id < size { Some(*id) } else { self.unk_id };
-            Ok(ids.iter().filter_map(known).collect())
+            Ok(())
         })
     }
 

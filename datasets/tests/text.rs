@@ -91,17 +91,17 @@ fn a_corpus_is_tokenised_cut_and_reported() {
         let mut part = CorpusReport::default();
         let chunk = reader.read(n).unwrap();
         part.source("stories").count_empty(chunk.num_empty);
-        for document in chunk.documents {
-            let id = SampleId::of_text(&document.text);
+        for document in chunk.documents() {
+            let id = SampleId::of_text(document.text);
             if !seen.insert(id) {
                 part.source("stories").count_exact_duplicate();
                 continue;
             }
-            let tokens = tokenizer.encode(&document.text).unwrap();
+            let tokens = tokenizer.encode(document.text).unwrap();
             let num_bytes = u32::try_from(document.text.len()).unwrap();
             bytes += u64::from(num_bytes);
             let too_long = tokens.len() > 200;
-            let sample = Sample { id, source: document.source, tokens, num_bytes };
+            let sample = Sample { id, source: document.source.clone(), tokens, num_bytes };
             for (n, sample) in cut(sample, 200, LongDocuments::Split).iter().enumerate() {
                 part.unigrams.count(&sample.tokens);
                 part.source("stories").count(Kept {

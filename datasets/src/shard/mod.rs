@@ -37,6 +37,8 @@ mod page;
 mod reader;
 mod reading;
 mod remote;
+mod samples;
+mod token_column;
 mod verified;
 mod writer;
 
@@ -55,6 +57,7 @@ pub use manifest::{RowGroup, ShardEntry, write_manifest};
 pub use page::PageFault;
 pub use reader::{Group, Shards};
 pub use remote::RemoteFolder;
+pub use samples::{SampleRef, Samples};
 pub use writer::ShardWriter;
 
 /// A sample's name: the first 16 bytes of the BLAKE3 digest of its content.

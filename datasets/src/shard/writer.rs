@@ -6,24 +6,32 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::builder::{
-    ArrayBuilder, BinaryBuilder, ListBuilder, StringBuilder, UInt16Builder, UInt32Builder,
+    BinaryBuilder, ListBuilder, StringBuilder, UInt16Builder, UInt32Builder,
 };
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::{ArrayRef, UInt32Array};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 
 use super::checksum::Summing;
 use super::manifest::VERSION;
-use super::{Checksum, Header, Layout, RowGroup, Sample, ShardEntry, ShardError};
+use super::token_column::TokenColumn;
+use super::{
+    Checksum, Header, Layout, PageCompression, RowGroup, Sample, SampleRef, Samples, ShardEntry,
+    ShardError, TokenEncoding,
+};
 use crate::parquet_file::ParquetFault;
 use crate::store::AtomicFile;
 
 /// The longest sample, and the largest row group: Arrow counts a list's values in 31 bits.
 const MAX_TOKENS: usize = 1 << 28;
+/// Which column the tokens are.
+const TOKENS: usize = 2;
 
 /// A shard in the making: it appears whole with [`finish`](Self::finish), or not at all.
 pub struct ShardWriter {
@@ -31,7 +39,10 @@ pub struct ShardWriter {
     vocab_size: u32,
     layout: Layout,
     schema: SchemaRef,
-    writer: ArrowWriter<Sink>,
+    writer: SerializedFileWriter<Sink>,
+    columns: ArrowRowGroupWriterFactory,
+    /// Writes the tokens in the default layout; in others the columns' own writer does.
+    tokens: Option<TokenColumn>,
     progress: Arc<Mutex<Progress>>,
     rows: Rows,
     row_groups: Vec<RowGroup>,
@@ -55,17 +66,27 @@ impl ShardWriter {
         let progress = Arc::new(Mutex::new(Progress::default()));
         let sink = Sink { file, progress: Arc::clone(&progress) };
         let schema = schema(header.vocab_size);
-        let writer =
-            ArrowWriter::try_new(sink, Arc::clone(&schema), Some(properties(header, &layout)))
-                .map_err(ShardError::write(path))?;
+        let properties = properties(header, &layout);
+        let (writer, columns) = ArrowWriter::try_new(sink, Arc::clone(&schema), Some(properties))
+            .and_then(ArrowWriter::into_serialized_writer)
+            .map_err(ShardError::write(path))?;
+        let tokens = match (layout.encoding, layout.compression) {
+            (TokenEncoding::ByteStreamSplit, PageCompression::Zstd(level)) => {
+                TokenColumn::new(level, layout.compression(), layout.page_bytes).map(Some)
+            }
+            _ => Ok(None),
+        };
+        let tokens = tokens.map_err(ShardError::write(path))?;
         Ok(Self {
             path: path.to_owned(),
             vocab_size: header.vocab_size,
             layout,
             schema,
             writer,
+            columns,
+            tokens,
             progress,
-            rows: Rows::new(header.vocab_size),
+            rows: Rows::default(),
             row_groups: Vec::new(),
         })
     }
@@ -83,11 +104,29 @@ impl ShardWriter {
     /// [`ShardError::TokenOutOfRange`] or [`ShardError::TooLong`] if it cannot be stored (the shard is then as before),
     /// [`ShardError`] if a full row group cannot be written.
     pub fn push(&mut self, sample: &Sample) -> Result<(), ShardError> {
-        if sample.tokens.len() > MAX_TOKENS {
-            let (id, tokens) = (sample.id, sample.tokens.len());
-            return Err(ShardError::TooLong { id, tokens, limit: MAX_TOKENS });
-        }
-        if let Some(position) = sample.tokens.iter().position(|id| *id >= self.vocab_size) {
+        self.push_row(sample.into())
+    }
+
+    /// Adds samples, one after the other.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn push_all(&mut self, samples: &Samples) -> Result<(), ShardError> {
+        samples.iter().try_for_each(|sample| self.push_row(sample))
+    }
+
+    fn push_row(&mut self, sample: SampleRef<'_>) -> Result<(), ShardError> {
+        let length = match u32::try_from(sample.tokens.len()) {
+            Ok(length) if length as usize <= MAX_TOKENS => length,
+            _ => {
+                let (id, tokens) = (sample.id, sample.tokens.len());
+                return Err(ShardError::TooLong { id, tokens, limit: MAX_TOKENS });
+            }
+        };
+        let max_id = sample.tokens.iter().copied().fold(0, u32::max);
+        if max_id >= self.vocab_size
+            && let Some(position) = sample.tokens.iter().position(|id| *id >= self.vocab_size)
+        {
             let done = self.row_groups.iter().map(|group| group.rows).sum::<u64>();
             return Err(ShardError::TokenOutOfRange {
                 path: self.path.clone(),
@@ -98,12 +137,9 @@ impl ShardWriter {
                 vocab_size: self.vocab_size,
             });
         }
-        self.rows.push(sample).map_err(ShardError::write(&self.path))?;
-        if self.rows.num_tokens >= self.layout.row_group_tokens.clamp(1, MAX_TOKENS as u64) {
-            self.end_row_group()
-        } else {
-            Ok(())
-        }
+        self.rows.push(sample, length, max_id);
+        let enough = self.layout.row_group_tokens.clamp(1, MAX_TOKENS as u64);
+        if self.rows.tokens.len() as u64 >= enough { self.end_row_group() } else { Ok(()) }
     }
 
     /// Ends the shard and makes it durable.
@@ -123,20 +159,36 @@ impl ShardWriter {
     }
 
     fn end_row_group(&mut self) -> Result<(), ShardError> {
-        let (rows, tokens, max_id) = (self.rows.num_rows(), self.rows.num_tokens, self.rows.max_id);
-        let columns = self.rows.take();
-        let written = RecordBatch::try_new(Arc::clone(&self.schema), columns)
-            .map_err(ParquetFault::from)
-            .and_then(|batch| {
-                self.writer.write(&batch)?;
-                self.writer.flush()?;
-                // `flush` ends the row group; `sync` brings its bytes to the sink.
-                Ok(self.writer.sync()?)
-            });
-        written.map_err(ShardError::write(&self.path))?;
+        self.write_row_group().map_err(ShardError::write(&self.path))?;
         let (offset, bytes, hash) = take_segment(&self.progress);
+        let (rows, tokens) = (self.rows.num_rows(), self.rows.tokens.len() as u64);
+        let max_id = self.rows.max_id;
         self.row_groups.push(RowGroup { rows, tokens, max_id, offset, bytes, hash });
+        self.rows.clear();
         Ok(())
+    }
+
+    fn write_row_group(&mut self) -> Result<(), ParquetFault> {
+        let mut writers = self.columns.create_column_writers(self.row_groups.len())?.into_iter();
+        let descriptor = self.writer.schema_descr().column(TOKENS);
+        let mut group = self.writer.next_row_group()?;
+        for (index, field) in self.schema.fields().iter().enumerate() {
+            let writer = writers.next();
+            if let (TOKENS, Some(tokens)) = (index, &mut self.tokens) {
+                let lengths = &self.rows.lengths;
+                let (bytes, close) = tokens.encode(&descriptor, lengths, &self.rows.tokens)?;
+                group.append_column(&bytes, close)?;
+            } else if let Some(mut writer) = writer {
+                let array = self.rows.column(index, self.vocab_size);
+                for leaf in compute_leaves(field, &array)? {
+                    writer.write(&leaf)?;
+                }
+                writer.close()?.append_to_row_group(&mut group)?;
+            }
+        }
+        group.close()?;
+        // It brings the row group's bytes to the sink.
+        Ok(self.writer.flush()?)
     }
 }
 
@@ -176,82 +228,76 @@ impl Write for Sink {
 }
 
 /// The rows of the row group in the making.
+#[derive(Default)]
 struct Rows {
-    ids: BinaryBuilder,
+    ids: Vec<[u8; 16]>,
     sources: StringBuilder,
-    tokens: Tokens,
-    lengths: UInt32Builder,
-    text_bytes: UInt32Builder,
-    num_tokens: u64,
+    tokens: Vec<u32>,
+    lengths: Vec<u32>,
+    text_bytes: Vec<u32>,
     max_id: u32,
 }
 
-enum Tokens {
-    U16(ListBuilder<UInt16Builder>),
-    U32(ListBuilder<UInt32Builder>),
-}
-
 impl Rows {
-    fn new(vocab_size: u32) -> Self {
-        let tokens = match token_type(vocab_size) {
-            DataType::UInt16 => Tokens::U16(
-                ListBuilder::new(UInt16Builder::new()).with_field(item_field(vocab_size)),
-            ),
-            _ => Tokens::U32(
-                ListBuilder::new(UInt32Builder::new()).with_field(item_field(vocab_size)),
-            ),
-        };
-        Self {
-            ids: BinaryBuilder::new(),
-            sources: StringBuilder::new(),
-            tokens,
-            lengths: UInt32Builder::new(),
-            text_bytes: UInt32Builder::new(),
-            num_tokens: 0,
-            max_id: 0,
-        }
-    }
-
     fn num_rows(&self) -> u64 {
         self.lengths.len() as u64
     }
 
-    fn push(&mut self, sample: &Sample) -> Result<(), ParquetFault> {
-        let length = u32::try_from(sample.tokens.len()).expect("it is at most MAX_TOKENS");
-        self.ids.append_value(sample.id.0);
-        self.sources.append_value(&*sample.source);
-        match &mut self.tokens {
-            Tokens::U16(list) => {
-                for id in &sample.tokens {
-                    list.values().append_value(u16::try_from(*id).expect("it is below vocab_size"));
-                }
-                list.append(true);
-            }
-            Tokens::U32(list) => {
-                list.values().append_slice(&sample.tokens);
-                list.append(true);
-            }
-        }
-        self.lengths.append_value(length);
-        self.text_bytes.append_value(sample.num_bytes);
-        self.num_tokens += u64::from(length);
-        self.max_id = sample.tokens.iter().copied().fold(self.max_id, u32::max);
-        Ok(())
+    fn push(&mut self, sample: SampleRef<'_>, length: u32, max_id: u32) {
+        self.ids.push(sample.id.0);
+        self.sources.append_value(sample.source);
+        self.tokens.extend_from_slice(sample.tokens);
+        self.lengths.push(length);
+        self.text_bytes.push(sample.num_bytes);
+        self.max_id = self.max_id.max(max_id);
     }
 
-    fn take(&mut self) -> Vec<ArrayRef> {
-        (self.num_tokens, self.max_id) = (0, 0);
-        vec![
-            Arc::new(self.ids.finish()),
-            Arc::new(self.sources.finish()),
-            match &mut self.tokens {
-                Tokens::U16(list) => Arc::new(list.finish()),
-                Tokens::U32(list) => Arc::new(list.finish()),
-            },
-            Arc::new(self.lengths.finish()),
-            Arc::new(self.text_bytes.finish()),
-        ]
+    /// A column, in the order of [`schema`].
+    fn column(&mut self, index: usize, vocab_size: u32) -> ArrayRef {
+        match index {
+            0 => {
+                let mut ids = BinaryBuilder::with_capacity(self.ids.len(), 16 * self.ids.len());
+                self.ids.iter().for_each(|id| ids.append_value(id));
+                Arc::new(ids.finish())
+            }
+            1 => Arc::new(self.sources.finish()),
+            TOKENS => list(&self.lengths, &self.tokens, vocab_size),
+            3 => Arc::new(UInt32Array::from_iter_values(self.lengths.iter().copied())),
+            _ => Arc::new(UInt32Array::from_iter_values(self.text_bytes.iter().copied())),
+        }
     }
+
+    fn clear(&mut self) {
+        self.ids.clear();
+        self.tokens.clear();
+        self.lengths.clear();
+        self.text_bytes.clear();
+        self.max_id = 0;
+    }
+}
+
+/// Tokens as a list of the narrowest type: what the columns' own writer takes.
+fn list(lengths: &[u32], mut tokens: &[u32], vocab_size: u32) -> ArrayRef {
+    let rows = lengths.iter().map(move |length| {
+        let row;
+        (row, tokens) = tokens.split_at(*length as usize);
+        row
+    });
+    if token_type(vocab_size) == DataType::UInt16 {
+        let mut list = ListBuilder::new(UInt16Builder::new()).with_field(item_field(vocab_size));
+        for row in rows {
+            let narrow = |id: &u32| u16::try_from(*id).expect("it is below vocab_size");
+            list.values().extend(row.iter().map(narrow).map(Some));
+            list.append(true);
+        }
+        return Arc::new(list.finish());
+    }
+    let mut list = ListBuilder::new(UInt32Builder::new()).with_field(item_field(vocab_size));
+    for row in rows {
+        list.values().append_slice(row);
+        list.append(true);
+    }
+    Arc::new(list.finish())
 }
 
 fn token_type(vocab_size: u32) -> DataType {

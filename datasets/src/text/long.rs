@@ -24,26 +24,38 @@ pub enum LongDocuments {
 /// the name and its number (8 bytes, least first). Bytes of text are shared out in proportion to tokens: those of the
 /// samples of a document that was split add up to its own.
 pub fn cut(sample: Sample, max_tokens: usize, long: LongDocuments) -> Vec<Sample> {
-    let (max_tokens, all) = (max_tokens.max(1), sample.tokens.len());
-    if long == LongDocuments::Keep || all <= max_tokens {
-        return vec![sample];
-    }
-    let bytes_before = |tokens: usize| {
-        let bytes = u128::from(sample.num_bytes) * tokens as u128 / all as u128;
+    let Sample { id, source, tokens, num_bytes } = sample;
+    let mut rest = &*tokens;
+    let piece = |(id, num_tokens, num_bytes)| {
+        let tokens: &[u32];
+        (tokens, rest) = rest.split_at(num_tokens);
+        Sample { id, source: source.clone(), tokens: tokens.to_vec(), num_bytes }
+    };
+    pieces(id, tokens.len(), num_bytes, max_tokens, long).map(piece).collect()
+}
+
+/// What becomes of a sample: the names of its pieces, and how many of its tokens and bytes they have, in order.
+pub(crate) fn pieces(
+    id: SampleId,
+    all: usize,
+    num_bytes: u32,
+    max_tokens: usize,
+    long: LongDocuments,
+) -> impl Iterator<Item = (SampleId, usize, u32)> {
+    let most = if long == LongDocuments::Keep { all } else { max_tokens }.max(1);
+    let bytes_before = move |tokens: usize| {
+        let bytes = u128::from(num_bytes) * tokens as u128 / all.max(1) as u128;
         u32::try_from(bytes).unwrap_or(u32::MAX)
     };
-    let piece = |(n, tokens): (usize, &[u32])| {
-        let start = n * max_tokens;
-        Sample {
-            id: if n == 0 { sample.id } else { further(sample.id, n as u64) },
-            source: sample.source.clone(),
-            tokens: tokens.to_vec(),
-            num_bytes: bytes_before(start + tokens.len()) - bytes_before(start),
-        }
+    let piece = move |n: usize| {
+        let (start, end) = (n * most, all.min((n + 1).saturating_mul(most)));
+        let id = if n == 0 { id } else { further(id, n as u64) };
+        // A sample that is whole has its bytes, also if it has no token.
+        let bytes = if all <= most { num_bytes } else { bytes_before(end) - bytes_before(start) };
+        (id, end - start, bytes)
     };
-    let pieces = sample.tokens.chunks(max_tokens).enumerate().map(piece);
-    let most = if long == LongDocuments::Truncate { 1 } else { usize::MAX };
-    pieces.take(most).collect()
+    let count = if long == LongDocuments::Truncate { 1 } else { all.div_ceil(most).max(1) };
+    (0..count).map(piece)
 }
 
 fn further(id: SampleId, number: u64) -> SampleId {

@@ -19,6 +19,7 @@
 //!
 //! Line ends around a document are not part of it; a document of white space alone is none.
 
+mod chunk;
 mod codec;
 mod columns;
 mod corpus;
@@ -34,10 +35,12 @@ mod split;
 
 use std::sync::Arc;
 
+pub use chunk::{Chunk, DocumentRef};
 pub use corpus::{Corpus, DEFAULT_CHUNK_BYTES};
 pub use error::TextError;
 pub use long::{LongDocuments, cut};
-pub use reader::{Chunk, Reader};
+pub(crate) use long::pieces;
+pub use reader::Reader;
 
 /// How files are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -2,7 +2,9 @@
 
 use std::io::{ErrorKind, Read};
 use std::ops::Range;
+use std::sync::Arc;
 
+use super::chunk::{Chunk, Gathering};
 use super::codec::{Codec, Counted, Decoder};
 use super::corpus::{Corpus, Part};
 use super::cursor::Cursor;
@@ -14,6 +16,8 @@ use super::{Document, Split, TextError, columns, split};
 
 /// How many compressed files a reader keeps open.
 const OPEN: usize = 4;
+/// Room for the end of a chunk's last document.
+const ROOM: usize = 4 << 10;
 
 /// A reader of a corpus's chunks. It keeps a few compressed files open where it stopped, which makes chunks in order
 /// fast and changes nothing else.
@@ -21,25 +25,6 @@ pub struct Reader {
     corpus: Corpus,
     /// By file, the one that was used last at the end.
     open: Vec<(usize, Cursor)>,
-}
-
-/// What a chunk holds.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Chunk {
-    /// Its documents, in order.
-    pub documents: Vec<Document>,
-    /// How many lines of JSON and rows of Parquet hold a blank text, and are no documents.
-    pub num_empty: u64,
-}
-
-impl Chunk {
-    fn push(&mut self, document: Document) {
-        if document.text.trim_ascii().is_empty() {
-            self.num_empty += 1;
-        } else {
-            self.documents.push(document);
-        }
-    }
 }
 
 impl Reader {
@@ -57,7 +42,7 @@ impl Reader {
     /// # Errors
     /// What is wrong with the file, with the place in it.
     pub fn chunk(&mut self, index: usize) -> Result<Vec<Document>, TextError> {
-        Ok(self.read(index)?.documents)
+        Ok(self.read(index)?.into_documents())
     }
 
     /// The documents of a chunk, in order, and how many were blank.
@@ -72,11 +57,9 @@ impl Reader {
             (Kind::Parquet, ..) => {
                 let row_group = usize::try_from(range.start).unwrap_or(usize::MAX);
                 let texts = columns::row_group(&file.path, corpus.field(), row_group)?;
-                let mut chunk = Chunk::default();
-                for (at, text) in texts {
-                    chunk.push(Document { text, source: part.name.clone(), at });
-                }
-                Ok(chunk)
+                let mut chunk = Gathering::default();
+                texts.iter().for_each(|(at, text)| chunk.push(text.as_bytes(), *at));
+                finish(part, chunk)
             }
             (_, Some(frames), Some(codec)) => {
                 self.compressed(&corpus, number, part, (codec, frames), &range)
@@ -116,18 +99,18 @@ impl Reader {
                 cursor.read(file, frames, range, by)?.ok_or_else(changed)?
             }
         };
-        let mut chunk = Chunk::default();
+        let mut chunk = Gathering::default();
         for found in found {
             let at = cursor.place(found.start);
             let line = || lines_before(file, codec, at);
-            chunk.push(document(corpus, part, &cursor.text()[found], at, line)?);
+            document(corpus, part, &mut chunk, &cursor.text()[found], at, line)?;
         }
         cursor.forget(frames, range.end, by);
         if self.open.len() >= OPEN {
             self.open.remove(0);
         }
         self.open.push((number, cursor));
-        Ok(chunk)
+        finish(part, chunk)
     }
 }
 
@@ -141,51 +124,52 @@ fn plain(corpus: &Corpus, part: &Part, range: &Range<u64>) -> Result<Chunk, Text
     let bytes = &mapped[mark..];
     // The file was mapped, so its length fits.
     let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).saturating_sub(mark);
-    let mut chunk = Chunk::default();
+    // The last document may reach beyond the range.
+    let range_bytes = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+    let mut chunk = Gathering::with_capacity(range_bytes.min(bytes.len()) + ROOM);
     split::split(bytes, place(range.start)..place(range.end), by(corpus, part), |found| {
         let line = || Ok(num_lines(&bytes[..found.start]));
         let at = (found.start + mark) as u64;
-        chunk.push(document(corpus, part, &bytes[found.clone()], at, line)?);
-        Ok(())
+        document(corpus, part, &mut chunk, &bytes[found.clone()], at, line)
     })?;
-    Ok(chunk)
+    finish(part, chunk)
 }
 
-/// The document of some bytes at a place in the text. `lines` counts those before it, for an error.
+/// Adds the document of some bytes at a place in the text. `lines` counts those before it, for an error.
 fn document(
     corpus: &Corpus,
     part: &Part,
+    chunk: &mut Gathering,
     bytes: &[u8],
     at: u64,
     lines: impl FnOnce() -> Result<u64, TextError>,
-) -> Result<Document, TextError> {
-    let path = || part.file.path.clone();
-    // Copied first: what is checked then cannot change any more.
+) -> Result<(), TextError> {
+    if part.file.kind != Kind::Jsonl {
+        // Copied first, checked in the end: what is checked then cannot change any more.
+        chunk.push(bytes, at);
+        return Ok(());
+    }
+    // As above: the file may change while it is looked at.
     let bytes = bytes.to_vec();
-    let text = if part.file.kind == Kind::Jsonl {
-        let field = || corpus.field().to_owned();
-        match line::field(&bytes, corpus.field()) {
-            Ok(text) => text,
-            Err(fault) => {
-                let line = lines()? + 1;
-                return Err(match fault {
-                    Fault::Json(source) => TextError::BadJson { path: path(), line, source },
-                    Fault::Missing => {
-                        TextError::MissingField { path: path(), line, field: field() }
-                    }
-                    Fault::Kind(found) => {
-                        TextError::WrongField { path: path(), line, field: field(), found }
-                    }
-                });
-            }
+    let text = line::field(&bytes, corpus.field());
+    match text {
+        Ok(text) => chunk.push(text.as_bytes(), at),
+        Err(fault) => {
+            let (path, field) = (part.file.path.clone(), corpus.field().to_owned());
+            let line = lines()? + 1;
+            return Err(match fault {
+                Fault::Json(source) => TextError::BadJson { path, line, source },
+                Fault::Missing => TextError::MissingField { path, line, field },
+                Fault::Kind(found) => TextError::WrongField { path, line, field, found },
+            });
         }
-    } else {
-        String::from_utf8(bytes).map_err(|e| {
-            let offset = at + e.utf8_error().valid_up_to() as u64;
-            TextError::NotUtf8 { path: path(), offset }
-        })?
-    };
-    Ok(Document { text, source: part.name.clone(), at })
+    }
+    Ok(())
+}
+
+fn finish(part: &Part, chunk: Gathering) -> Result<Chunk, TextError> {
+    let not_utf8 = |offset| TextError::NotUtf8 { path: part.file.path.clone(), offset };
+    chunk.finish(Arc::clone(&part.name)).map_err(not_utf8)
 }
 
 /// Lines of a compressed file, counted from its start.
