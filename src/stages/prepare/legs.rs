@@ -1,8 +1,8 @@
-//! A pass over the text in legs: each ends with a checkpoint, and only there the pass stops.
+//! A pass over the text in legs: each ends with a checkpoint, and only there the pass stops. A leg does not wait for
+//! the one before to be durable.
 
 use std::sync::Arc;
 
-use dataflows::Stop;
 use dataflows::roles::{Fold, Work};
 use datasets::store::{Checkpoint, Checkpoints, Digest, sealed};
 use serde::de::DeserializeOwned;
@@ -38,25 +38,17 @@ where
     let chunks = corpora.num_chunks();
     let steps = chunks.div_ceil(u64::from(CHUNKS));
     ctx.progress.begin(stage, "chunks", 0, chunks);
-    let mut leg = 0;
-    while leg * LEG < steps {
-        let end = ((leg + 1) * LEG).min(steps);
-        let form = PassOver { stage, steps: end, shards: CHUNKS, every: 0 };
-        let (feeding, working) = (Arc::clone(corpora), work.clone());
-        let begin = |checkpoint: Option<&Checkpoint>, checkpoints| {
-            Ok(fold(checkpoint.map_or_else(|| Ok(none.clone()), &read)?, checkpoints))
-        };
-        let (feed, work) = (move |_| Reading::new(&feeding), move |_| working.clone());
-        let checkpoint = pass_over(ctx, form, feed, work, begin, &Stop::new())?;
-        if checkpoint.step >= steps {
-            return read(&checkpoint);
-        }
-        leg = checkpoint.step / LEG;
-        if ctx.stop.requested() {
-            return Err(ctx.stopped(stage, checkpoint.step, steps));
-        }
+    if steps == 0 {
+        return Ok(none);
     }
-    Ok(none)
+    let form = PassOver { stage, steps, shards: CHUNKS, every: LEG };
+    let feeding = Arc::clone(corpora);
+    let (feed, work) = (move |_| Reading::new(&feeding), move |_| work.clone());
+    let begin = |checkpoint: Option<&Checkpoint>, checkpoints| {
+        Ok(fold(checkpoint.map_or_else(|| Ok(none.clone()), &read)?, checkpoints))
+    };
+    let checkpoint = pass_over(ctx, form, feed, work, begin, &ctx.stop.at_checkpoints())?;
+    read(&checkpoint)
 }
 
 /// Reads the state of a checkpoint, which must be of the same text.

@@ -7,7 +7,7 @@ use dataflows::roles::Feed;
 use dataflows::{At, Failure};
 use datasets::grammar::Grammar;
 use datasets::store::{Digest, Hasher};
-use datasets::text::{self, Chunk, Corpus, CorpusSpec, Document, Reader};
+use datasets::text::{self, Chunk, Corpus, CorpusSpec, Reader};
 
 use super::CHUNKS;
 use crate::error::Error;
@@ -22,10 +22,8 @@ pub(super) struct Documents {
     pub(super) source: usize,
     /// The chunk, among those of all sources.
     pub(super) chunk: u64,
-    /// The documents.
-    pub(super) documents: Vec<Document>,
-    /// Places for a document with none in them.
-    pub(super) num_empty: u64,
+    /// The documents, of a file whose name has the source's before it.
+    pub(super) documents: Chunk,
 }
 
 impl Corpora {
@@ -109,11 +107,9 @@ impl Feed for Reading {
         for (source, (name, reader)) in self.readers.iter_mut().enumerate() {
             let chunks = reader.corpus().num_chunks();
             if index < chunks {
-                let Chunk { mut documents, num_empty } = reader.read(index).map_err(Failure::of)?;
-                for document in &mut documents {
-                    document.source = Arc::from(format!("{name}/{}", document.source));
-                }
-                return Ok(Some(Documents { source, chunk, documents, num_empty }));
+                let mut documents = reader.read(index).map_err(Failure::of)?;
+                documents.source = Arc::from(format!("{name}/{}", documents.source));
+                return Ok(Some(Documents { source, chunk, documents }));
             }
             index -= chunks;
         }

@@ -16,6 +16,7 @@ use datasets::near;
 use datasets::shard::SampleId;
 use datasets::store::{Checkpoints, Digest, create_dir_all, sealed};
 use datasets::table::{Column, Table};
+use datasets::text::DocumentRef;
 use serde::{Deserialize, Serialize};
 
 use super::CHUNKS;
@@ -165,13 +166,13 @@ impl Work for Surveying {
         let Some(Documents { chunk, documents, .. }) = documents else {
             return Ok(InProcess(Vec::new()));
         };
-        let row = |(index, document): (u64, &datasets::text::Document)| {
-            let id = u128::from_be_bytes(SampleId::of_text(&document.text).0);
-            let bands = if self.near { near::bands(&document.text) } else { Vec::new() };
+        let row = |(index, document): (u64, DocumentRef<'_>)| {
+            let id = u128::from_be_bytes(SampleId::of_text(document.text).0);
+            let bands = if self.near { near::bands(document.text) } else { Vec::new() };
             let bytes = document.text.len() as u64;
-            (Arc::clone(&document.source), Row { chunk, index, file: 0, id, bytes, bands })
+            (Arc::clone(document.source), Row { chunk, index, file: 0, id, bytes, bands })
         };
-        Ok(InProcess((0..).zip(&documents).map(row).collect()))
+        Ok(InProcess((0..).zip(documents.documents()).map(row).collect()))
     }
 }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use dataflows::roles::Work;
 use dataflows::{At, Failure, InProcess};
-use datasets::report::{Kept, SourceReport};
-use datasets::shard::{Sample, SampleId};
-use datasets::text::{Document, LongDocuments, cut};
+use datasets::report::{Kept, SourceReport, Unigrams};
+use datasets::shard::{Sample, SampleId, Samples};
+use datasets::text::{Document, DocumentRef, LongDocuments};
 use datasets::tokenizer::{Tokenizer, TokenizerError};
 
 use super::Kind;
@@ -16,14 +16,15 @@ use crate::error::Error;
 use crate::recipe::{self, Tokens};
 
 /// What became of a chunk.
-#[derive(Default)]
 pub(super) struct Tokenised {
     /// In the order of the sources with text.
     pub(super) source: usize,
-    /// The samples, in order.
-    pub(super) samples: Vec<(Kind, Sample)>,
+    /// The samples of either kind, in order.
+    pub(super) samples: [(Kind, Samples); 2],
     /// What is to be told of the documents.
     pub(super) report: SourceReport,
+    /// How often each token is in the samples.
+    pub(super) unigrams: Unigrams,
 }
 
 /// Tokenises the documents of a chunk.
@@ -52,43 +53,56 @@ impl Tokenising {
     }
 
     fn documents(&self, documents: Documents) -> Result<Tokenised, Failure> {
-        let Documents { source, chunk, documents, num_empty } = documents;
+        let Documents { source, chunk, documents } = documents;
         let left_out = self.left_out.get(&chunk).map_or(&[][..], Vec::as_slice);
         let mut left_out = left_out.iter().peekable();
-        let mut tokenised = Tokenised { source, ..Tokenised::default() };
-        let report = &mut tokenised.report;
-        report.count_empty(num_empty);
-        for (index, document) in (0u32..).zip(documents) {
+        let samples = || Samples::new(Arc::clone(&documents.source));
+        let (mut train, mut held_out) = (samples(), samples());
+        let mut report = SourceReport::default();
+        report.count_empty(documents.num_empty);
+        for (index, document) in (0u32..).zip(documents.documents()) {
             match left_out.next_if(|(left_out, _)| *left_out == index) {
                 Some((_, Reason::Exact)) => report.count_exact_duplicate(),
                 Some((_, Reason::Near)) => report.count_near_duplicate(),
                 None => {
-                    let (source, at) = (Arc::clone(&document.source), document.at);
-                    let sample = sample(&self.tokenizer, document).map_err(|error| {
-                        Failure::of(Error::Malformed {
-                            path: source.to_string().into(),
-                            reason: format!("at {at}: {error}"),
-                        })
-                    })?;
-                    if sample.tokens.is_empty() {
-                        report.count_empty(1);
-                        continue;
+                    let id = SampleId::of_text(document.text);
+                    let is_held_out = is_held_out(id, self.held_out);
+                    let samples = if is_held_out { &mut held_out } else { &mut train };
+                    match self.document(id, document, samples)? {
+                        Some(kept) => report.count(Kept { held_out: is_held_out, ..kept }),
+                        None => report.count_empty(1),
                     }
-                    let is_held_out = is_held_out(sample.id, self.held_out);
-                    let kind = if is_held_out { Kind::HeldOut } else { Kind::Train };
-                    let too_long = sample.tokens.len() > self.longest;
-                    let pieces = cut(sample, self.longest, self.long);
-                    report.count(Kept {
-                        bytes: pieces.iter().map(|piece| u64::from(piece.num_bytes)).sum(),
-                        tokens: pieces.iter().map(|piece| piece.tokens.len() as u64).sum(),
-                        too_long,
-                        held_out: is_held_out,
-                    });
-                    tokenised.samples.extend(pieces.into_iter().map(|piece| (kind, piece)));
                 }
             }
         }
-        Ok(tokenised)
+        let mut unigrams = Unigrams::default();
+        unigrams.count(train.tokens());
+        unigrams.count(held_out.tokens());
+        let samples = [(Kind::Train, train), (Kind::HeldOut, held_out)];
+        Ok(Tokenised { source, samples, report, unigrams })
+    }
+
+    /// Adds a document to samples; none if it has no token.
+    fn document(
+        &self,
+        id: SampleId,
+        document: DocumentRef<'_>,
+        samples: &mut Samples,
+    ) -> Result<Option<Kept>, Failure> {
+        let DocumentRef { text, source, at } = document;
+        let tokens = samples
+            .push_with(id, num_bytes(text), |to| self.tokenizer.encode_onto(text, to))
+            .map_err(|error| {
+                let (path, reason) = (source.to_string().into(), format!("at {at}: {error}"));
+                Failure::of(Error::Malformed { path, reason })
+            })?;
+        if tokens == 0 {
+            return Ok(None);
+        }
+        let too_long = tokens > self.longest;
+        let (tokens, bytes) = samples.cut_last(self.longest, self.long);
+        let (tokens, bytes) = (tokens as u64, u64::from(bytes));
+        Ok(Some(Kept { tokens, bytes, too_long, held_out: false }))
     }
 }
 
@@ -107,12 +121,12 @@ impl Work for Tokenising {
 /// [`TokenizerError`] if it cannot be.
 pub fn sample(tokenizer: &Tokenizer, document: Document) -> Result<Sample, TokenizerError> {
     let Document { text, source, .. } = document;
-    Ok(Sample {
-        id: SampleId::of_text(&text),
-        source,
-        tokens: tokenizer.encode(&text)?,
-        num_bytes: u32::try_from(text.len()).unwrap_or(u32::MAX),
-    })
+    let (id, num_bytes) = (SampleId::of_text(&text), num_bytes(&text));
+    Ok(Sample { id, source, tokens: tokenizer.encode(&text)?, num_bytes })
+}
+
+fn num_bytes(text: &str) -> u32 {
+    u32::try_from(text.len()).unwrap_or(u32::MAX)
 }
 
 /// Whether the first 64 bits of the id, as a fraction, lie below `share`: the same for a document wherever it is.
