@@ -2,7 +2,7 @@
 
 use super::Bytes;
 use crate::model::config::ModelConfig;
-use crate::recipe::{Correct, ExportDtype, Pretrain, Recipe, Train};
+use crate::recipe::{ExportDtype, Pretrain, Recipe, Train};
 use crate::units::thousands;
 
 /// Ids up to this many fit in two bytes.
@@ -14,7 +14,7 @@ pub(super) fn of(recipe: &Recipe, teacher: &ModelConfig, student: &ModelConfig) 
     let mut kinds = Vec::new();
     let seq_tokens = recipe.tokens.seq_tokens;
     let pretrain = recipe.pretrain.as_ref().map(Pretrain::train);
-    let correct = recipe.correct.as_ref().map(Correct::train);
+    let correct = recipe.correction_before();
     let read = |train: &Train| {
         train.steps_for(seq_tokens).saturating_mul(train.tokens_per_step(seq_tokens))
     };
@@ -49,7 +49,8 @@ pub(super) fn of(recipe: &Recipe, teacher: &ModelConfig, student: &ModelConfig) 
         checkpoints("checkpoints of correct", train, teacher.num_parameters());
     }
     if let Some(train) = &recipe.distil {
-        checkpoints("checkpoints of distil", train, student.num_parameters());
+        let beside = recipe.correction_beside().map_or(0, |_| teacher.num_parameters());
+        checkpoints("checkpoints of distil", train, student.num_parameters() + beside);
         if recipe.control.is_some() {
             checkpoints("checkpoints of control", train, student.num_parameters());
         }

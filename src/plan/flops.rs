@@ -90,13 +90,16 @@ impl Flops {
         let teacher = Forward::of(teacher, recipe.tokens.seq_tokens);
         let student = Forward::of(student, recipe.tokens.seq_tokens);
         let trained = recipe.distil.as_ref().map(|distil| student.train(distil.recompute));
+        let correct = |train: crate::recipe::Train| teacher.train(train.recompute);
+        let beside = recipe.correction_beside().map_or(0, correct);
         Self {
             teacher,
             student,
-            distil: trained.map(|flops| flops.saturating_add(teacher.total())),
+            distil: trained
+                .map(|flops| flops.saturating_add(teacher.total()).saturating_add(beside)),
             control: trained.filter(|_| recipe.control.is_some()),
             pretrain: recipe.pretrain.as_ref().map(|pretrain| teacher.train(pretrain.recompute)),
-            correct: recipe.correct.as_ref().map(|correct| teacher.train(correct.recompute)),
+            correct: recipe.correction_before().map(correct),
         }
     }
 }

@@ -69,6 +69,11 @@ pub(super) fn of(
             format!("{name}, {size} bytes a parameter"),
         ),
         bytes(
+            "teacher's correction",
+            recipe.correction_beside().map_or(0, |_| 16 * teacher.num_parameters()),
+            "if it is corrected while it teaches: weights, moments, gradients, 16 bytes a parameter".into(),
+        ),
+        bytes(
             "activations",
             activations,
             format!(
@@ -86,5 +91,6 @@ pub(super) fn of(
             format!("{CHUNK_COPIES} f32 copies of {} MiB", CHUNK_BYTES >> 20),
         ),
     ]);
+    kinds.retain(|kind| kind.bytes > 0);
     kinds
 }

@@ -91,7 +91,7 @@ impl Plan {
             (
                 "distil",
                 self.flops.distil,
-                "student: 3 forward, and its blocks again if recomputed; teacher: 1 forward",
+                "student: 3 forward, and its blocks again if recomputed; teacher: 1 forward, and as the student if it is corrected meanwhile",
             ),
             (
                 "control",

@@ -60,8 +60,8 @@ pub(super) fn of(recipe: &Recipe, flops: &Flops, device: &Assumptions) -> Vec<St
         let (tokens, work) = training(&pretrain.train(), seq_tokens);
         push("pretrain", &["tokens"], &["teacher"], work, float(tokens) * float(each));
     }
-    if let (Some(correct), Some(each)) = (&recipe.correct, flops.correct) {
-        let (tokens, work) = training(&correct.train(), seq_tokens);
+    if let (Some(correct), Some(each)) = (recipe.correction_before(), flops.correct) {
+        let (tokens, work) = training(&correct, seq_tokens);
         push("correct", &["teacher", "tokens"], &["teacher"], work, float(tokens) * float(each));
     }
     if let Some(prune) = &recipe.prune {

@@ -76,9 +76,7 @@ impl Recipe {
         if let Some(pretrain) = &self.pretrain {
             check_pretrain(pretrain)?;
         }
-        if let Some(correct) = &self.correct {
-            check_train("correct", &correct.train())?;
-        }
+        self.check_correct()?;
         if let Some(prune) = &self.prune {
             check_prune(prune)?;
         }
@@ -94,6 +92,19 @@ impl Recipe {
             &[("sequences", self.evaluate.sequences), ("batch", self.evaluate.batch)],
         )?;
         positive("export", &[("max_shard_bytes", self.export.max_shard_bytes.get())])
+    }
+
+    fn check_correct(&self) -> Result<(), RecipeError> {
+        let Some(correct) = &self.correct else { return Ok(()) };
+        if !correct.parallel {
+            return check_train("correct", &correct.train());
+        }
+        not_both(("correct.steps", correct.steps.is_some()), ("correct.parallel", true))?;
+        not_both(("correct.tokens", correct.tokens.is_some()), ("correct.parallel", true))?;
+        match self.correction_beside() {
+            Some(train) => check_train("correct", &train),
+            None => Err(RecipeError::Alone { table: "correct", needed: "distil" }),
+        }
     }
 
     /// Weights: all or none, numbers of 0 or more, one above 0 in each phase; phases in which every name is a source.

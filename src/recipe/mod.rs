@@ -46,6 +46,7 @@
 //! tokens = "100B"
 //! learning_rate = 2e-5          # a fifth of the one it was trained with
 //! warmup_steps = 120
+//! parallel = false              # true: while it teaches, on the batches of [distil] and for as many steps
 //!
 //! [prune]
 //! hidden_size = "75%"           # a number, or a share of the teacher's rounded to a multiple of round_to
@@ -245,6 +246,25 @@ impl Recipe {
             && self.correct.is_none()
             && self.prune.is_none()
             && self.distil.is_none()
+    }
+
+    /// How the teacher is trained before it teaches, if it is.
+    #[must_use]
+    pub fn correction_before(&self) -> Option<Train> {
+        self.correct.as_ref().filter(|correct| !correct.parallel).map(Correct::train)
+    }
+
+    /// How the teacher is trained while it teaches, if it is: on the batches of `[distil]`.
+    #[must_use]
+    pub fn correction_beside(&self) -> Option<Train> {
+        let (correct, distil) = (self.correct.as_ref()?, self.distil.as_ref()?);
+        correct.parallel.then(|| Train {
+            steps: distil.steps,
+            tokens: distil.tokens,
+            global_batch_size: distil.global_batch_size,
+            micro_batch_size: distil.micro_batch_size,
+            ..correct.train()
+        })
     }
 
     /// Whether the teacher is another than one that was given.

@@ -165,8 +165,11 @@ training_table! {
 
 training_table! {
     /// `[correct]`: the teacher goes on being trained on the text that is distilled on, before it teaches (P2,
-    /// "Teacher Correction"). Its rate is low: a fifth of the one that it was trained with.
-    Correct {} but {
+    /// "Teacher Correction"), or while it does. Its rate is low: a fifth of the one that it was trained with.
+    Correct {
+        /// While the student learns from it, and not before: its batches and its steps are then those of `[distil]`.
+        parallel: bool = false,
+    } but {
         learning_rate: DEFAULT_LEARNING_RATE / 5.0,
         min_learning_rate: DEFAULT_MIN_LEARNING_RATE / 5.0,
         warmup_steps: DEFAULT_CORRECT_WARMUP_STEPS,

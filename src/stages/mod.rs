@@ -71,8 +71,8 @@ pub fn steps_of(recipe: &crate::recipe::Recipe) -> Vec<(&'static str, Option<u64
             .as_ref()
             .map(|train| ("pretrain", Some(train.train().steps_for(seq_tokens)))),
     );
-    let correct = recipe.correct.as_ref();
-    stages.extend(correct.map(|train| ("correct", Some(train.train().steps_for(seq_tokens)))));
+    let correct = recipe.correction_before();
+    stages.extend(correct.map(|train| ("correct", Some(train.steps_for(seq_tokens)))));
     if recipe.prune.is_some() {
         stages.extend([("observe", None), ("prune", None)]);
     }

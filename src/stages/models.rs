@@ -6,7 +6,7 @@ use kernels::DType;
 
 use super::context::Context;
 use super::data::Data;
-use super::train::STATE;
+use super::train::{STATE, TEACHER};
 use crate::distill::state;
 use crate::error::Error;
 use crate::model::{Decoder, ModelConfig};
@@ -32,12 +32,23 @@ pub fn teacher_config(ctx: &Context, data: &Data) -> Result<ModelConfig, Error> 
     Ok(config)
 }
 
-/// The teacher, in f32: the one that was given or trained, or what its correction made of it.
+/// The teacher, in f32: the one that the student learnt from last.
 ///
 /// # Errors
 /// As [`uncorrected`].
 pub fn teacher(ctx: &Context, data: &Data) -> Result<Decoder, Error> {
-    match &ctx.run.recipe.correct {
+    match ctx.run.recipe.correction_beside() {
+        Some(_) => left(ctx, "distil", TEACHER, &teacher_config(ctx, data)?),
+        None => original(ctx, data),
+    }
+}
+
+/// The model that is cut, in f32: the teacher that was given or trained, or what its correction before all else made of it.
+///
+/// # Errors
+/// As [`uncorrected`].
+pub fn original(ctx: &Context, data: &Data) -> Result<Decoder, Error> {
+    match ctx.run.recipe.correction_before() {
         Some(_) => trained(ctx, "correct", &teacher_config(ctx, data)?),
         None => uncorrected(ctx, data),
     }
@@ -78,14 +89,14 @@ pub fn plan(ctx: &Context, teacher: &ModelConfig) -> Result<Option<PrunePlan>, E
     Ok(Some(plan))
 }
 
-/// The student before distillation: the teacher, cut.
+/// The student before distillation: the [`original`], cut.
 ///
 /// # Errors
 /// As [`plan`].
-pub fn pruned(ctx: &Context, teacher: &Decoder) -> Result<Decoder, Error> {
-    match plan(ctx, &teacher.config)? {
-        Some(plan) => Ok(cut(teacher, &plan)?),
-        None => Ok(teacher.clone()),
+pub fn pruned(ctx: &Context, original: &Decoder) -> Result<Decoder, Error> {
+    match plan(ctx, &original.config)? {
+        Some(plan) => Ok(cut(original, &plan)?),
+        None => Ok(original.clone()),
     }
 }
 
@@ -94,7 +105,12 @@ pub fn pruned(ctx: &Context, teacher: &Decoder) -> Result<Decoder, Error> {
 /// # Errors
 /// [`Error::NoCheckpoint`] or [`Error::State`] if it is not whole.
 pub fn trained(ctx: &Context, stage: &str, config: &ModelConfig) -> Result<Decoder, Error> {
+    left(ctx, stage, STATE, config)
+}
+
+/// What a part of a training stage's last checkpoint holds, in f32.
+fn left(ctx: &Context, stage: &str, part: &str, config: &ModelConfig) -> Result<Decoder, Error> {
     let newest = ctx.run.newest_checkpoint(stage)?;
-    let path = newest.part(STATE).ok_or_else(|| ctx.run.no_checkpoint(stage))?;
+    let path = newest.part(part).ok_or_else(|| ctx.run.no_checkpoint(stage))?;
     Ok(state::read(&path, config, &ctx.device)?.0)
 }

@@ -40,7 +40,7 @@ pub fn observe(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
     if ctx.run.is_done(STAGE, steps)? {
         return Ok(());
     }
-    let teacher = models::teacher(ctx, data)?;
+    let teacher = models::original(ctx, data)?;
     ctx.run.recipe.student_config(&teacher.config)?;
     let config = teacher.config.clone();
     data.enough(STAGE, end)?;

@@ -8,6 +8,7 @@
 
 mod cli;
 mod command;
+mod correction;
 mod data;
 mod oracle;
 mod parity;

@@ -41,6 +41,8 @@ use teach::Teaching;
 
 /// The part of a checkpoint with the weights and moments.
 pub const STATE: &str = "trainer.safetensors";
+/// The part of a checkpoint with those of a teacher that is corrected meanwhile.
+pub const TEACHER: &str = "teacher.safetensors";
 /// Steps in flight: the teacher is asked that far ahead.
 const WINDOW: u64 = 3;
 
@@ -55,21 +57,23 @@ pub fn pretrain(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
     let run = Run {
         stage: "pretrain",
         train: &pretrain.train(),
+        correction: None,
         objective: Objective::cross_entropy(),
         config: &config,
     };
     run.run(ctx, data, || Ok(None), begin)
 }
 
-/// Goes on training the teacher on the text that is distilled on, if the recipe says so.
+/// Goes on training the teacher on the text that is distilled on, before it is, if the recipe says so.
 ///
 /// # Errors
 /// See [`Error`].
 pub fn correct(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
-    let Some(correct) = &ctx.run.recipe.correct else { return Ok(()) };
+    let Some(correct) = ctx.run.recipe.correction_before() else { return Ok(()) };
     let run = Run {
         stage: "correct",
-        train: &correct.train(),
+        train: &correct,
+        correction: None,
         objective: Objective::cross_entropy(),
         config: &models::teacher_config(ctx, data)?,
     };
@@ -85,7 +89,7 @@ pub fn distil(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
     if ctx.run.is_done("distil", train.steps_for(ctx.run.recipe.tokens.seq_tokens))? {
         return Ok(());
     }
-    let teacher = models::teacher(ctx, data)?;
+    let teacher = models::original(ctx, data)?;
     let losses = &ctx.run.recipe.losses;
     let objective = Objective {
         forward_kl: losses.forward_kl.weight,
@@ -93,8 +97,15 @@ pub fn distil(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
         cross_entropy: losses.cross_entropy.weight,
     };
     let student = models::pruned(ctx, &teacher)?;
-    let run = Run { stage: "distil", train, objective, config: &student.config.clone() };
-    run.run(ctx, data, || Ok(Some(in_working_type(ctx, &teacher))), || Ok(student))
+    let correction = ctx.run.recipe.correction_beside();
+    let run = Run {
+        stage: "distil",
+        train,
+        correction: correction.as_ref(),
+        objective,
+        config: &student.config.clone(),
+    };
+    run.run(ctx, data, || Ok(Some(teacher.clone())), || Ok(student))
 }
 
 /// Trains the student's shape from random weights for as many steps, if the recipe says so.
@@ -108,8 +119,13 @@ pub fn control(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
     let config = recipe.student_config(&teacher)?;
     // Another seed than the teacher's, so that a control of the same shape is not the same model.
     let begin = || Ok(initialise(&config, recipe.seed.wrapping_add(1), &ctx.device));
-    let run =
-        Run { stage: "control", train, objective: Objective::cross_entropy(), config: &config };
+    let run = Run {
+        stage: "control",
+        train,
+        correction: None,
+        objective: Objective::cross_entropy(),
+        config: &config,
+    };
     run.run(ctx, data, || Ok(None), begin)
 }
 
@@ -128,6 +144,8 @@ pub fn in_working_type(ctx: &Context, decoder: &Decoder) -> Decoder {
 struct Run<'a> {
     stage: &'static str,
     train: &'a Train,
+    /// How the teacher is trained meanwhile, if it is.
+    correction: Option<&'a Train>,
     objective: Objective,
     config: &'a ModelConfig,
 }
@@ -165,7 +183,7 @@ impl Run<'_> {
             if span.resume > 0 {
                 ctx.run.events.push("goes on", json!({"stage": stage, "step": span.resume}));
             }
-            let settings = self.settings(seq_tokens);
+            let settings = settings_of(self.train, self.objective, seq_tokens);
             let state = newest.as_ref().and_then(|checkpoint| checkpoint.part(STATE));
             let trainer = match state {
                 Some(path) => {
@@ -173,7 +191,27 @@ impl Run<'_> {
                 }
                 None => Trainer::new(begin()?, ctx.working, settings),
             };
-            let teacher = teacher()?;
+            let mut teacher = teacher()?;
+            let has_teacher = teacher.is_some();
+            let correction = match (self.correction, teacher.take_if(|_| self.correction.is_some()))
+            {
+                (Some(train), Some(teacher)) => {
+                    let settings = settings_of(train, Objective::cross_entropy(), seq_tokens);
+                    let left = newest.as_ref().and_then(|checkpoint| checkpoint.part(TEACHER));
+                    Some(match left {
+                        Some(path) => Trainer::resume(
+                            &path,
+                            &teacher.config,
+                            &ctx.device,
+                            ctx.working,
+                            settings,
+                        )?,
+                        None => Trainer::new(teacher, ctx.working, settings),
+                    })
+                }
+                _ => None,
+            };
+            let teacher = teacher.map(|teacher| in_working_type(ctx, &teacher));
             let watching = Watching::new(&data.train, train.global_batch_size);
             if let Some(checkpoint) = &newest {
                 watching.check(checkpoint)?;
@@ -185,7 +223,7 @@ impl Run<'_> {
                 newest.as_ref(),
                 span,
                 self,
-                teacher.is_some(),
+                has_teacher,
                 watching,
             )?;
             let commit = Committing {
@@ -202,7 +240,7 @@ impl Run<'_> {
             let roles = Distil {
                 feed: move |_| Feeding { loader: Arc::clone(&loader), apart, global, micro },
                 teach: move |_| Teaching { teacher: asked.clone() },
-                learn: Learning { ctx: Arc::clone(ctx), stage, trainer, checkpoints },
+                learn: Learning { ctx: Arc::clone(ctx), stage, trainer, correction, checkpoints },
                 judge: Judging { held_out: data.held_out.clone(), teacher },
                 record,
                 commit,
@@ -225,19 +263,18 @@ impl Run<'_> {
         ctx.run.write_seal(stage, json!({"steps": span.end}))?;
         Ok(())
     }
+}
 
-    fn settings(&self, seq_tokens: u64) -> Settings {
-        let train = self.train;
-        Settings {
-            learning_rate: train.rate(seq_tokens),
-            objective: self.objective,
-            tokens_per_step: train.tokens_per_step(seq_tokens),
-            beta1: train.beta1,
-            beta2: train.beta2,
-            epsilon: train.epsilon,
-            weight_decay: train.weight_decay,
-            clip_norm: train.clip_norm,
-            recompute: train.recompute,
-        }
+fn settings_of(train: &Train, objective: Objective, seq_tokens: u64) -> Settings {
+    Settings {
+        learning_rate: train.rate(seq_tokens),
+        objective,
+        tokens_per_step: train.tokens_per_step(seq_tokens),
+        beta1: train.beta1,
+        beta2: train.beta2,
+        epsilon: train.epsilon,
+        weight_decay: train.weight_decay,
+        clip_norm: train.clip_norm,
+        recompute: train.recompute,
     }
 }

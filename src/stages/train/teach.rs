@@ -18,7 +18,7 @@ pub struct Lesson {
 
 /// Asks the teacher.
 pub struct Teaching {
-    /// None, for plain training.
+    /// None, for plain training, and where the teacher learns, too.
     pub teacher: Option<Decoder>,
 }
 
