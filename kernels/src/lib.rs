@@ -12,6 +12,7 @@ pub mod importance;
 pub mod loss;
 pub mod rms_norm;
 pub mod rope;
+pub mod squares;
 pub mod swiglu;
 #[cfg(test)]
 mod testing;

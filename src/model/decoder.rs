@@ -10,7 +10,7 @@ use kernels::{DType, Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::config::ModelConfig;
-use super::layer::{self, Past, Tap};
+use super::layer::{self, Past, Site, Tap};
 use super::parameters::Parameters;
 use super::rope::frequencies;
 
@@ -101,6 +101,7 @@ impl Decoder {
                 tap,
             );
         }
+        tap(self.parameters.layers.len(), Site::InputNormInput, &x);
         rms_norm(x, &self.parameters.norm, self.config.rms_norm_eps).0
     }
 

@@ -14,10 +14,14 @@ use super::parameters::LayerParameters;
 /// Where importance looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Site {
+    /// The input of `input_layernorm`, and, as if of one layer more, of the final norm: `[tokens, hidden]`.
+    InputNormInput,
     /// The output of `input_layernorm`: `[tokens, hidden]`.
     InputNorm,
     /// The input of `o_proj`: `[tokens, heads * head_dim]`.
     AttentionOutput,
+    /// The input of `post_attention_layernorm`: `[tokens, hidden]`.
+    PostAttentionNormInput,
     /// The output of `post_attention_layernorm`: `[tokens, hidden]`.
     PostAttentionNorm,
     /// The input of `down_proj`: `[tokens, intermediate]`.
@@ -78,6 +82,7 @@ pub fn forward(
 ) -> (Tensor<2>, Saved) {
     let [tokens, _] = x.dims();
     let (heads, kv_heads) = (config.num_attention_heads, config.num_key_value_heads);
+    tap(index, Site::InputNormInput, &x);
     let (normed, x_rms) = rms_norm(x.clone(), &layer.input_layernorm, config.rms_norm_eps);
     tap(index, Site::InputNorm, &normed);
     let q = rope_split(layer.q_proj.forward(normed.clone()), batch, heads, rope);
@@ -93,6 +98,7 @@ pub fn forward(
     let o = o.swap_dims(1, 2).reshape([tokens, heads * config.head_dim]);
     tap(index, Site::AttentionOutput, &o);
     let h = x.clone() + layer.o_proj.forward(o.clone());
+    tap(index, Site::PostAttentionNormInput, &h);
 
     let (h_normed, h_rms) =
         rms_norm(h.clone(), &layer.post_attention_layernorm, config.rms_norm_eps);

@@ -16,5 +16,5 @@ mod tensors;
 
 pub use config::ModelConfig;
 pub use decoder::{Decoder, Recompute};
-pub use layer::Site;
+pub use layer::{Site, Tap};
 pub use parameters::{Parameters, Weight};

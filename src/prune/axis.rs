@@ -5,6 +5,7 @@
 //! | `hidden_size` | once for the whole network: the residual stream has one index set | every tensor |
 //! | `intermediate_size` | in each layer | rows of gate and up, columns of down |
 //! | `num_attention_heads` | in each layer, inside each key-value group | rows of q, columns of o |
+//! | `num_key_value_heads` | not at all: neighbours are merged into their mean | rows of k and v |
 //! | `num_hidden_layers` | given by the recipe (`prune.drop_layers`) | whole layers |
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,8 @@ pub enum Axis {
     IntermediateSize,
     /// Query heads; every key-value group keeps as many.
     NumAttentionHeads,
+    /// Key and value heads: several are merged into one, and the query heads of all of them stay.
+    NumKeyValueHeads,
     /// Whole layers.
     NumHiddenLayers,
 }
@@ -31,6 +34,7 @@ impl Axis {
             Self::HiddenSize => "hidden_size",
             Self::IntermediateSize => "intermediate_size",
             Self::NumAttentionHeads => "num_attention_heads",
+            Self::NumKeyValueHeads => "num_key_value_heads",
             Self::NumHiddenLayers => "num_hidden_layers",
         }
     }

@@ -18,7 +18,7 @@ use kernels::{Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::axis::Axis;
-use crate::model::{Decoder, ModelConfig, Site};
+use crate::model::{Decoder, ModelConfig, Site, Tap};
 
 /// The sums, layer by layer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -56,13 +56,33 @@ impl Importance {
     /// - ids: `[batch, seq]`
     #[must_use]
     pub fn of(decoder: &Decoder, ids: &Tensor<2, Int>, documents: Option<&Documents>) -> Self {
+        Self::beside(decoder, ids, documents, &mut |_, _, _| {})
+    }
+
+    /// What a micro-batch adds; `tap` sees the same forward pass.
+    ///
+    /// # Shapes
+    ///
+    /// - ids: `[batch, seq]`
+    #[must_use]
+    pub fn beside(
+        decoder: &Decoder,
+        ids: &Tensor<2, Int>,
+        documents: Option<&Documents>,
+        tap: &mut Tap<'_>,
+    ) -> Self {
         let [batch, _] = ids.dims();
         let mut sums = Self::zeros(&decoder.config);
         sums.samples = batch as u64;
         let head_dim = decoder.config.head_dim;
         let _ = decoder.hidden(ids, documents, &mut |layer, site, x| {
+            tap(layer, site, x);
+            if matches!(site, Site::InputNormInput | Site::PostAttentionNormInput) {
+                return;
+            }
             let sum = squared_mean_abs(x.clone(), batch);
             match site {
+                Site::InputNormInput | Site::PostAttentionNormInput => {}
                 Site::InputNorm => sums.input_norm[layer] = sum,
                 Site::PostAttentionNorm => sums.post_attention_norm[layer] = sum,
                 Site::Neurons => sums.neurons[layer] = sum,

@@ -52,8 +52,11 @@
 //! hidden_size = "75%"           # a number, or a share of the teacher's rounded to a multiple of round_to
 //! intermediate_size = 9216
 //! num_attention_heads = 16      # a share is rounded to a multiple of num_key_value_heads
+//! num_key_value_heads = 4       # divides the teacher's: neighbours become their mean
 //! drop_layers = [15, 16]        # counted from 0
-//! round_to = 8
+//! round_to = 8                  # 8 | 32 | 64 | 128 | 256, or any other: what the hardware's tiles are made for
+//! head_add_back = "off"         # off | plus | minus: queries of heads that go, added to those of heads that stay
+//! norm_compensation = false     # true: the norms' gains make up for the channels that go
 //! calibration_sequences = 1024
 //! calibration_batch = 4
 //!

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::size::Size;
+use crate::prune::HeadAddBack;
 
 /// Shares are rounded to a multiple of this, unless `round_to` says otherwise.
 pub const DEFAULT_ROUND_TO: usize = 8;
@@ -11,7 +12,7 @@ pub const DEFAULT_CALIBRATION_SEQUENCES: u64 = 1024;
 /// Sequences of one calibration pass.
 pub const DEFAULT_CALIBRATION_BATCH: u64 = 4;
 
-/// What is cut. A size that is absent stays the teacher's; `num_key_value_heads` and `head_dim` always do.
+/// What is cut. A size that is absent stays the teacher's; `head_dim` always does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Prune {
@@ -21,13 +22,26 @@ pub struct Prune {
     /// Neurons of one MLP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intermediate_size: Option<Size>,
-    /// Query heads; a multiple of the teacher's `num_key_value_heads`.
+    /// Query heads; a multiple of `num_key_value_heads`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_attention_heads: Option<Size>,
+    /// Key and value heads; a number that divides the teacher's: neighbours are merged into their mean. With depth,
+    /// the one way to a smaller KV cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_key_value_heads: Option<Size>,
     /// Layers that go, counted from 0.
     pub drop_layers: Vec<usize>,
-    /// Shares of `hidden_size` and `intermediate_size` are rounded to the nearest multiple of this.
+    /// Shares of `hidden_size` and `intermediate_size` are rounded to the nearest multiple of this: 8 is the least
+    /// that 16-bit matrix units take without padding, 32 the least for 8-bit ones, 64 one tile of their kernels and 128
+    /// the common one, and 256 keeps whole tiles when a matrix is split over two devices. Larger multiples run faster
+    /// a parameter, smaller ones come nearer to the share.
     pub round_to: usize,
+    /// Whether the queries of heads that go are added to those of heads that stay, and with which sign.
+    #[serde(skip_serializing_if = "HeadAddBack::is_off")]
+    pub head_add_back: HeadAddBack,
+    /// Whether the norms' γ make up for the channels that go.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub norm_compensation: bool,
     /// Sequences that importance is measured on.
     pub calibration_sequences: u64,
     /// Sequences of one calibration pass.
@@ -40,8 +54,11 @@ impl Default for Prune {
             hidden_size: None,
             intermediate_size: None,
             num_attention_heads: None,
+            num_key_value_heads: None,
             drop_layers: Vec::new(),
             round_to: DEFAULT_ROUND_TO,
+            head_add_back: HeadAddBack::Off,
+            norm_compensation: false,
             calibration_sequences: DEFAULT_CALIBRATION_SEQUENCES,
             calibration_batch: DEFAULT_CALIBRATION_BATCH,
         }

@@ -37,8 +37,31 @@ fn sized(
 }
 
 impl Prune {
+    /// A number that divides the teacher's; a share is rounded to the nearest of those.
+    fn key_value_heads(&self, teacher: &ModelConfig) -> Result<usize, RecipeError> {
+        let whole = teacher.num_key_value_heads;
+        let Some(size) = self.num_key_value_heads else { return Ok(whole) };
+        let found = size.of(whole, 1);
+        let divisors = (1..=whole).filter(|n| whole.is_multiple_of(*n));
+        match size {
+            // Of two that are as near the larger.
+            Size::Percent(_) => {
+                Ok(divisors.rev().min_by_key(|n| n.abs_diff(found)).unwrap_or(whole))
+            }
+            Size::Exact(_) if whole.is_multiple_of(found) => Ok(found),
+            Size::Exact(_) => {
+                let divisors: Vec<String> = divisors.map(|n| n.to_string()).collect();
+                let expected = format!(
+                    "one that divides the teacher's {whole} key-value heads: {}",
+                    divisors.join(", ")
+                );
+                Err(wrong("num_key_value_heads", expected, found.to_string()))
+            }
+        }
+    }
+
     fn shape(&self, teacher: &ModelConfig) -> Result<ModelConfig, RecipeError> {
-        let groups = teacher.num_key_value_heads;
+        let groups = self.key_value_heads(teacher)?;
         let heads = sized(
             "num_attention_heads",
             self.num_attention_heads,
@@ -46,7 +69,8 @@ impl Prune {
             groups,
         )?;
         if !heads.is_multiple_of(groups) {
-            let expected = format!("a multiple of the teacher's {groups} key-value heads");
+            let whose = if self.num_key_value_heads.is_some() { "student" } else { "teacher" };
+            let expected = format!("a multiple of the {whose}'s {groups} key-value heads");
             return Err(wrong("num_attention_heads", expected, heads.to_string()));
         }
         let layers = teacher.num_hidden_layers;
@@ -72,6 +96,7 @@ impl Prune {
                 self.round_to,
             )?,
             num_attention_heads: heads,
+            num_key_value_heads: groups,
             num_hidden_layers: layers - self.drop_layers.len(),
             ..teacher.clone()
         })
@@ -106,6 +131,16 @@ mod tests {
     }
 
     #[test]
+    fn shares_of_key_value_heads_are_rounded_to_a_divisor_and_heads_follow_them() {
+        for (share, heads) in [("50%", 4), ("30%", 2), ("70%", 8), ("1%", 1), ("37.5%", 4)] {
+            let config = student(&format!("num_key_value_heads = \"{share}\"")).unwrap();
+            assert_eq!((config.num_key_value_heads, config.num_attention_heads), (heads, 32));
+        }
+        let both = student("num_key_value_heads = 4\nnum_attention_heads = 20").unwrap();
+        assert_eq!((both.num_key_value_heads, both.num_attention_heads), (4, 20));
+    }
+
+    #[test]
     fn shapes_that_cannot_be_cut_out_of_the_teacher_are_refused() {
         for (prune, message) in [
             (
@@ -119,6 +154,14 @@ mod tests {
             (
                 "num_attention_heads = 20",
                 "`prune.num_attention_heads`: expected a multiple of the teacher's 8 key-value heads, found 20",
+            ),
+            (
+                "num_key_value_heads = 3",
+                "`prune.num_key_value_heads`: expected one that divides the teacher's 8 key-value heads: 1, 2, 4, 8, found 3",
+            ),
+            (
+                "num_key_value_heads = 4\nnum_attention_heads = 30",
+                "`prune.num_attention_heads`: expected a multiple of the student's 4 key-value heads, found 30",
             ),
             (
                 "drop_layers = [31, 32]",

@@ -19,7 +19,7 @@ use super::{models, train::in_working_type};
 use crate::distill::Batch;
 use crate::error::Error;
 use crate::model::Decoder;
-use crate::prune::Importance;
+use crate::prune::{Importance, Residual};
 
 /// Its name.
 pub const STAGE: &str = "observe";
@@ -28,6 +28,7 @@ const SHARDS: u32 = 4;
 /// Steps between checkpoints.
 const EVERY: u64 = 16;
 const SUMS: &str = "importance.parquet";
+const RESIDUAL: &str = "residual.parquet";
 
 /// Measures importance, if the recipe prunes and it is not measured.
 ///
@@ -48,7 +49,8 @@ pub fn observe(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
     let apart = ctx.run.recipe.tokens.document_mask;
     let feed = move |_| Feeding { loader: Arc::clone(&loader), apart, batch, end };
     let observer = in_working_type(ctx, &teacher);
-    let work = move |_| Observing { teacher: observer.clone() };
+    let power = prune.norm_compensation;
+    let work = move |_| Observing { teacher: observer.clone(), power };
     let (shared, watching) = (Arc::clone(ctx), Watching::new(&data.train, batch));
     let watched = watching.clone();
     let fold = move |checkpoint: Option<&Checkpoint>, checkpoints| {
@@ -62,12 +64,22 @@ pub fn observe(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
             Some(checkpoint) => read(&checkpoint.dir, &config)?,
             None => Importance::zeros(&config),
         };
-        Ok(Summing { ctx: shared, sums, watching: watched, checkpoints })
+        let residual = match checkpoint.filter(|_| power) {
+            Some(checkpoint) => Some(Residual::read(&checkpoint.dir.join(RESIDUAL), &config)?),
+            None => power.then(|| Residual::zeros(&config)),
+        };
+        Ok(Summing { ctx: shared, sums, residual, watching: watched, checkpoints })
     };
     let form = PassOver { stage: STAGE, steps, shards: SHARDS, every: EVERY };
     let checkpoint = pass_over(ctx, form, feed, work, fold, &ctx.stop)?;
     let sums = read(&checkpoint.dir, &teacher.config)?;
     if let Some((layer, site)) = sums.not_finite() {
+        return Err(Error::Importance { layer, site });
+    }
+    if power
+        && let Some((layer, site)) =
+            Residual::read(&checkpoint.dir.join(RESIDUAL), &teacher.config)?.not_finite()
+    {
         return Err(Error::Importance { layer, site });
     }
     let scores = ctx.run.path.join("scores");
@@ -88,6 +100,21 @@ pub fn observe(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
 /// [`Error::NoCheckpoint`] if it left none.
 pub fn importance(ctx: &Context, teacher: &crate::model::ModelConfig) -> Result<Importance, Error> {
     read(&ctx.run.newest_checkpoint(STAGE)?.dir, teacher)
+}
+
+/// The power of the residual stream that the stage left, if the recipe asks for it.
+///
+/// # Errors
+/// [`Error::NoCheckpoint`] if it left none.
+pub fn residual(
+    ctx: &Context,
+    teacher: &crate::model::ModelConfig,
+) -> Result<Option<Residual>, Error> {
+    if !ctx.run.recipe.prune.as_ref().is_some_and(|prune| prune.norm_compensation) {
+        return Ok(None);
+    }
+    let path = ctx.run.newest_checkpoint(STAGE)?.dir.join(RESIDUAL);
+    Ok(Some(Residual::read(&path, teacher)?))
 }
 
 fn read(dir: &Path, config: &crate::model::ModelConfig) -> Result<Importance, Error> {
@@ -113,19 +140,30 @@ impl Feed for Feeding {
     }
 }
 
+/// What a micro-batch adds; the second if the recipe asks for it.
+type Seen = (Importance, Option<Residual>);
+
 struct Observing {
     teacher: Decoder,
+    power: bool,
 }
 
 impl Work for Observing {
     type Batch = Option<Batch>;
-    type Output = Option<Importance>;
+    type Output = Option<Seen>;
 
-    fn work(&mut self, _: At, batch: Option<Batch>) -> Result<Option<Importance>, Failure> {
+    fn work(&mut self, _: At, batch: Option<Batch>) -> Result<Option<Seen>, Failure> {
         let device = self.teacher.device();
         Ok(batch.map(|batch| {
-            let documents = batch.documents();
-            Importance::of(&self.teacher, &batch.inputs(&device), documents.as_ref())
+            let (ids, documents) = (batch.inputs(&device), batch.documents());
+            let mut residual = self.power.then(|| Residual::zeros(&self.teacher.config));
+            let mut tap = |layer, site, x: &kernels::Tensor<2>| {
+                if let Some(residual) = &mut residual {
+                    residual.see(layer, site, x, batch.batch);
+                }
+            };
+            let seen = Importance::beside(&self.teacher, &ids, documents.as_ref(), &mut tap);
+            (seen, residual)
         }))
     }
 }
@@ -133,16 +171,20 @@ impl Work for Observing {
 struct Summing {
     ctx: Arc<Context>,
     sums: Importance,
+    residual: Option<Residual>,
     watching: Watching,
     checkpoints: Arc<Checkpoints>,
 }
 
 impl Fold for Summing {
-    type Input = Option<Importance>;
+    type Input = Option<Seen>;
 
-    fn fold(&mut self, at: At, importance: Option<Importance>) -> Result<(), Failure> {
-        if let Some(importance) = importance {
+    fn fold(&mut self, at: At, seen: Option<Seen>) -> Result<(), Failure> {
+        if let Some((importance, residual)) = seen {
             self.sums.add(&importance);
+            if let (Some(sum), Some(residual)) = (&mut self.residual, &residual) {
+                sum.add(residual);
+            }
         }
         if at.shard + 1 == SHARDS {
             self.ctx.progress.at(at.step.0 + 1, || self.watching.said());
@@ -152,10 +194,16 @@ impl Fold for Summing {
 
     fn part(&mut self, step: Step) -> Staging {
         let (sums, checkpoints) = (self.sums.clone(), Arc::clone(&self.checkpoints));
+        let residual = self.residual.clone();
         Box::new(move || {
-            let path = checkpoints.part_dir(step.0).map_err(Failure::of)?.join(SUMS);
-            let written = sums.write(&path).map_err(Failure::of)?;
-            Ok(vec![part("fold", SUMS, written)])
+            let dir = checkpoints.part_dir(step.0).map_err(Failure::of)?;
+            let written = sums.write(&dir.join(SUMS)).map_err(Failure::of)?;
+            let mut parts = vec![part("fold", SUMS, written)];
+            if let Some(residual) = residual {
+                let written = residual.write(&dir.join(RESIDUAL)).map_err(Failure::of)?;
+                parts.push(part("fold", RESIDUAL, written));
+            }
+            Ok(parts)
         })
     }
 }

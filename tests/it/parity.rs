@@ -8,7 +8,7 @@ use kernels::{DType, Device, Int, Tensor};
 use safetensors::SafeTensors;
 use stillflow::distill::Batch;
 use stillflow::model::{Decoder, Recompute, Weight};
-use stillflow::prune::{LayerPlan, PrunePlan, cut};
+use stillflow::prune::{PrunePlan, cut};
 use stillflow::weights::{ModelDirectory, StoredType, load, save};
 
 const MODELS: &[&str] = &[
@@ -152,17 +152,7 @@ fn hand_written_gradients_are_the_slope_of_the_loss() {
 fn a_plan_that_keeps_everything_changes_nothing_and_one_that_does_not_fit_is_refused() {
     for name in MODELS {
         let decoder = read(&golden().join(name));
-        let c = &decoder.config;
-        let layer = |source| LayerPlan {
-            source,
-            heads: (0..c.num_attention_heads).collect(),
-            neurons: (0..c.intermediate_size).collect(),
-        };
-        let mut plan = PrunePlan {
-            schema: 1,
-            hidden: (0..c.hidden_size).collect(),
-            layers: (0..c.num_hidden_layers).map(layer).collect(),
-        };
+        let mut plan = PrunePlan::whole(&decoder.config);
         let (ids, _) = expected(&golden().join(name).join("golden.safetensors"));
         let same = cut(&decoder, &plan).unwrap();
         assert_eq!(take(same.logits(&ids)), take(decoder.logits(&ids)), "{name}");
@@ -178,12 +168,10 @@ fn cutting_neurons_and_heads_equals_zeroing_them() {
     let c = decoder.config.clone();
     let heads = vec![0, 2, 3, 4, 5, 7]; // three of each group of four
     let neurons: Vec<usize> = (0..c.intermediate_size).filter(|n| n % 3 != 1).collect();
-    let layer = |source| LayerPlan { source, heads: heads.clone(), neurons: neurons.clone() };
-    let plan = PrunePlan {
-        schema: 1,
-        hidden: (0..c.hidden_size).collect(),
-        layers: (0..c.num_hidden_layers).map(layer).collect(),
-    };
+    let mut plan = PrunePlan::whole(&c);
+    for layer in &mut plan.layers {
+        (layer.heads, layer.neurons) = (heads.clone(), neurons.clone());
+    }
     let mut zeroed = decoder.clone();
     for layer in &mut zeroed.parameters.layers {
         let keep_rows = |t: Tensor<2>, keep: &dyn Fn(usize) -> bool| {
