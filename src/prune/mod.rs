@@ -22,6 +22,9 @@ pub mod residual;
 pub mod sums;
 pub mod surgery;
 
+#[cfg(test)]
+mod acceptance_tests;
+
 pub use add_back::HeadAddBack;
 pub use axis::Axis;
 pub use fit::{Place, PlanError};
