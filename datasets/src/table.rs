@@ -2,6 +2,7 @@
 //!
 //! One row group, zstd, no nulls, no dates: the same table makes the same bytes. Text is dictionary-encoded.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use arrow_array::{
 use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
 use crate::parquet_file::{self, ParquetFault};
@@ -130,6 +132,18 @@ impl Table {
     /// [`TableError::BadColumn`] if it is no table, [`TableError::Write`] or [`TableError::Store`] if it cannot be
     /// written; what was at the path before is then still there.
     pub fn write(&self, path: &Path) -> Result<Written, TableError> {
+        self.write_with(path, &BTreeMap::new())
+    }
+
+    /// Writes the table, and with it what is true of all its rows: Parquet's key-value metadata.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_with(
+        &self,
+        path: &Path,
+        notes: &BTreeMap<String, String>,
+    ) -> Result<Written, TableError> {
         let expected = self.num_rows();
         for (n, (name, column)) in self.columns.iter().enumerate() {
             let found = column.len();
@@ -140,12 +154,16 @@ impl Table {
         }
         let store = |source| TableError::Store { path: path.to_owned(), source };
         let mut file = AtomicFile::create(path).map_err(store)?;
-        self.encode(&mut file)
+        self.encode(&mut file, notes)
             .map_err(|source| TableError::Write { path: path.to_owned(), source })?;
         file.commit().map_err(store)
     }
 
-    fn encode(&self, file: &mut AtomicFile) -> Result<(), ParquetFault> {
+    fn encode(
+        &self,
+        file: &mut AtomicFile,
+        notes: &BTreeMap<String, String>,
+    ) -> Result<(), ParquetFault> {
         let mut fields = Vec::new();
         let mut arrays = Vec::<ArrayRef>::new();
         for (name, column) in &self.columns {
@@ -159,7 +177,10 @@ impl Table {
             fields.push(Field::new(name, data_type, false));
         }
         let schema = Arc::new(Schema::new(fields));
+        let notes = notes.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+        let notes: Vec<KeyValue> = notes.collect();
         let properties = WriterProperties::builder()
+            .set_key_value_metadata((!notes.is_empty()).then_some(notes))
             .set_created_by("stillflow".to_owned())
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).unwrap_or_default()))
             .set_max_row_group_row_count(None)
@@ -177,6 +198,14 @@ impl Table {
     /// # Errors
     /// [`TableError::Read`] or [`TableError::WrongType`].
     pub fn read(path: &Path) -> Result<Self, TableError> {
+        Ok(Self::read_with(path)?.0)
+    }
+
+    /// Reads a table, and what is true of all its rows.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_with(path: &Path) -> Result<(Self, BTreeMap<String, String>), TableError> {
         let read = |source| TableError::Read { path: path.to_owned(), source };
         let (_, metadata) = parquet_file::open(path).map_err(read)?;
         let roots: Vec<usize> = (0..metadata.schema().fields().len()).collect();
@@ -195,7 +224,12 @@ impl Table {
                 }
             }
         }
-        Ok(Self { columns })
+        let notes = metadata.metadata().file_metadata().key_value_metadata();
+        let notes = notes.into_iter().flatten().filter_map(|KeyValue { key, value }| {
+            Some((key.clone(), value.clone()?)).filter(|_| key != "ARROW:schema")
+        });
+        let notes = notes.collect();
+        Ok((Self { columns }, notes))
     }
 }
 
@@ -244,6 +278,18 @@ mod tests {
             ("score", Column::F32((0..rows).map(|_| 0.1f32).collect())),
             ("layer", Column::Text((0..rows).map(|i| format!("layer {}", i % 3)).collect())),
         ])
+    }
+
+    #[test]
+    fn what_is_true_of_all_rows_is_read_back_and_is_not_there_where_it_was_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.parquet");
+        let notes = BTreeMap::from([("teacher".to_owned(), "ab".to_owned())]);
+        let written = table(3).write_with(&path, &notes).unwrap();
+        assert_eq!(Table::read_with(&path).unwrap(), (table(3), notes.clone()));
+        assert_eq!(table(3).write_with(&path, &notes).unwrap(), written);
+        table(3).write(&path).unwrap();
+        assert_eq!(Table::read_with(&path).unwrap(), (table(3), BTreeMap::new()));
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub enum Site {
     PostAttentionNormInput,
     /// The output of `post_attention_layernorm`: `[tokens, hidden]`.
     PostAttentionNorm,
+    /// The output of `gate_proj`, before the activation: `[tokens, intermediate]`.
+    Gate,
     /// The input of `down_proj`: `[tokens, intermediate]`.
     Neurons,
 }
@@ -104,6 +106,7 @@ pub fn forward(
         rms_norm(h.clone(), &layer.post_attention_layernorm, config.rms_norm_eps);
     tap(index, Site::PostAttentionNorm, &h_normed);
     let gate = layer.gate_proj.forward(h_normed.clone());
+    tap(index, Site::Gate, &gate);
     let up = layer.up_proj.forward(h_normed.clone());
     let m = swiglu(gate.clone(), up.clone());
     tap(index, Site::Neurons, &m);

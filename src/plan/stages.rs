@@ -65,9 +65,13 @@ pub(super) fn of(recipe: &Recipe, flops: &Flops, device: &Assumptions) -> Vec<St
         push("correct", &["teacher", "tokens"], &["teacher"], work, float(tokens) * float(each));
     }
     if let Some(prune) = &recipe.prune {
-        let sequences = prune.calibration_sequences;
+        let sequences = prune.observed_sequences();
         let tokens = float(sequences) * float(seq_tokens);
-        let work = format!("{} sequences, forward only", thousands(sequences));
+        let work = match (&prune.importance, sequences) {
+            (Some(path), _) => format!("reads {path}"),
+            (None, 0) => "weights alone".to_owned(),
+            _ => format!("{} sequences, forward only", thousands(sequences)),
+        };
         push(
             "observe",
             &["teacher", "tokens"],

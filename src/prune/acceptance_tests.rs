@@ -4,7 +4,9 @@
 use kernels::host::{give, take};
 use kernels::{DType, Device, Int, Tensor};
 
-use super::{HeadAddBack, Importance, LayerPlan, PrunePlan, Residual, cut};
+use super::{
+    Aggregations, HeadAddBack, Importance, LayerPlan, PrunePlan, Residual, Scores, Sites, cut,
+};
 use crate::model::linear::Linear;
 use crate::model::{Decoder, ModelConfig, Parameters, Weight};
 use crate::recipe::{Recipe, described};
@@ -99,8 +101,9 @@ fn mask_outputs(linear: &mut Linear, stays: impl Fn(usize) -> bool) {
     }
 }
 
-fn importance(decoder: &Decoder) -> Importance {
-    Importance::of(decoder, &ids(), None)
+fn importance(decoder: &Decoder) -> Scores {
+    let sums = Importance::of(decoder, &ids(), None, Sites::Nvidia);
+    Scores::activation(&sums, Aggregations::default(), &decoder.config)
 }
 
 /// What is chosen for a student of these sizes.
@@ -429,16 +432,22 @@ fn norms_make_up_for_the_channels_that_go() {
         let observe = |ids: Tensor<2, Int>| {
             let [batch, _] = ids.dims();
             let (mut residual, mut inputs) = (Residual::zeros(&model.config), vec![]);
-            let importance = Importance::beside(&model, &ids, None, &mut |layer, site, x| {
-                residual.see(layer, site, x, batch);
-                if matches!(
-                    site,
-                    crate::model::Site::InputNormInput | crate::model::Site::PostAttentionNormInput
-                ) {
-                    inputs.push(take(x.clone()));
-                }
-            });
-            assert_eq!(importance, Importance::of(&model, &ids, None), "the tap changes nothing");
+            let importance =
+                Importance::beside(&model, &ids, None, Sites::Nvidia, &mut |layer, site, x| {
+                    residual.see(layer, site, x, batch);
+                    if matches!(
+                        site,
+                        crate::model::Site::InputNormInput
+                            | crate::model::Site::PostAttentionNormInput
+                    ) {
+                        inputs.push(take(x.clone()));
+                    }
+                });
+            assert_eq!(
+                importance,
+                Importance::of(&model, &ids, None, Sites::Nvidia),
+                "the tap changes nothing"
+            );
             (residual, inputs)
         };
         let (whole, inputs) = observe(ids());

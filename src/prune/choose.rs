@@ -2,8 +2,8 @@
 
 use super::add_back::{HeadAddBack, pairs};
 use super::fit::PlanError;
-use super::importance::Importance;
 use super::plan::{LayerPlan, PrunePlan, SCHEMA};
+use super::scores::Scores;
 use crate::model::ModelConfig;
 
 impl PrunePlan {
@@ -19,9 +19,9 @@ impl PrunePlan {
         teacher: &ModelConfig,
         student: &ModelConfig,
         sources: &[usize],
-        importance: &Importance,
+        scores: &Scores,
     ) -> Result<Self, PlanError> {
-        check_scores(teacher, importance)?;
+        check_scores(teacher, scores)?;
         let groups = student.num_key_value_heads;
         if groups == 0 || !teacher.num_key_value_heads.is_multiple_of(groups) {
             let (expected, found) = (teacher.num_key_value_heads, groups);
@@ -30,11 +30,11 @@ impl PrunePlan {
         let merged = teacher.num_key_value_heads / groups;
         let layers = sources.iter().map(|&source| LayerPlan {
             source,
-            heads: by_group(teacher, student, importance, source)
+            heads: by_group(teacher, student, scores, source)
                 .flat_map(|(ranked, kept)| ascending(&ranked[..kept]))
                 .collect(),
             neurons: best(
-                &importance.neuron_scores(source.min(teacher.num_hidden_layers - 1)),
+                &scores.neuron_scores(source.min(teacher.num_hidden_layers - 1)),
                 student.intermediate_size,
             ),
             kv_groups: (merged > 1)
@@ -43,7 +43,7 @@ impl PrunePlan {
         });
         let plan = Self {
             schema: SCHEMA,
-            hidden: best(&importance.hidden_scores(), student.hidden_size),
+            hidden: best(&scores.hidden_scores(), student.hidden_size),
             layers: layers.collect(),
             ..Self::default()
         };
@@ -57,30 +57,25 @@ impl PrunePlan {
     /// # Errors
     ///
     /// If the scores are another model's.
-    pub fn sorted(teacher: &ModelConfig, importance: &Importance) -> Result<Self, PlanError> {
-        check_scores(teacher, importance)?;
+    pub fn sorted(teacher: &ModelConfig, scores: &Scores) -> Result<Self, PlanError> {
+        check_scores(teacher, scores)?;
         let mut plan = Self::whole(teacher);
-        plan.hidden = ranked(&importance.hidden_scores());
+        plan.hidden = ranked(&scores.hidden_scores());
         for layer in &mut plan.layers {
             let source = layer.source;
-            layer.neurons = ranked(&importance.neuron_scores(source));
-            let groups = by_group(teacher, teacher, importance, source);
+            layer.neurons = ranked(&scores.neuron_scores(source));
+            let groups = by_group(teacher, teacher, scores, source);
             layer.heads = groups.flat_map(|(ranked, _)| ranked).collect();
         }
         Ok(plan)
     }
 
     /// Says of each layer which removed query heads go into which that stay, by the scores it was chosen by.
-    pub fn pair_heads(
-        &mut self,
-        teacher: &ModelConfig,
-        importance: &Importance,
-        sign: HeadAddBack,
-    ) {
+    pub fn pair_heads(&mut self, teacher: &ModelConfig, scores: &Scores, sign: HeadAddBack) {
         let student = self.student(teacher);
         self.head_add_back = sign;
         for layer in &mut self.layers {
-            layer.add_back = by_group(teacher, &student, importance, layer.source)
+            layer.add_back = by_group(teacher, &student, scores, layer.source)
                 .flat_map(|(ranked, kept)| pairs(&ranked, kept))
                 .collect();
         }
@@ -90,12 +85,12 @@ impl PrunePlan {
     }
 }
 
-fn check_scores(teacher: &ModelConfig, importance: &Importance) -> Result<(), PlanError> {
+fn check_scores(teacher: &ModelConfig, scores: &Scores) -> Result<(), PlanError> {
     let sizes = [
-        ("hidden channels", teacher.hidden_size, importance.hidden_scores().len()),
-        ("layers", teacher.num_hidden_layers, importance.neurons.len()),
-        ("neurons", teacher.intermediate_size, importance.neurons.first().map_or(0, Vec::len)),
-        ("heads", teacher.num_attention_heads, importance.heads.first().map_or(0, Vec::len)),
+        ("hidden channels", teacher.hidden_size, scores.hidden_scores().len()),
+        ("layers", teacher.num_hidden_layers, scores.neurons.len()),
+        ("neurons", teacher.intermediate_size, scores.neurons.first().map_or(0, Vec::len)),
+        ("heads", teacher.num_attention_heads, scores.heads.first().map_or(0, Vec::len)),
     ];
     match sizes.into_iter().find(|(_, expected, found)| expected != found) {
         Some((what, expected, found)) => Err(PlanError::Scores { what, expected, found }),
@@ -107,15 +102,15 @@ fn check_scores(teacher: &ModelConfig, importance: &Importance) -> Result<(), Pl
 fn by_group(
     teacher: &ModelConfig,
     student: &ModelConfig,
-    importance: &Importance,
+    scores: &Scores,
     source: usize,
 ) -> impl Iterator<Item = (Vec<usize>, usize)> {
     let groups = student.num_key_value_heads;
     let before = teacher.num_attention_heads / groups;
     let kept = (student.num_attention_heads / groups).min(before);
-    let scores = importance.head_scores(source.min(teacher.num_hidden_layers - 1));
+    let heads = scores.head_scores(source.min(teacher.num_hidden_layers - 1));
     (0..groups).map(move |g| {
-        let heads = ranked(&scores[g * before..(g + 1) * before]);
+        let heads = ranked(&heads[g * before..(g + 1) * before]);
         (heads.into_iter().map(|head| g * before + head).collect(), kept)
     })
 }

@@ -1,50 +1,44 @@
-//! Activation importance (Muralidharan et al. 2024, arXiv:2407.14679, section 2.2), as a sum over samples.
+//! Activation importance (Muralidharan et al. 2024, arXiv:2407.14679, section 2.2), as sums over samples.
 //!
-//! For each site, `S[c] = Σ_samples (mean_seq |x_c|)²`; the sums of two sets of samples add up to the sum of
-//! both, in f64, whatever micro-batches they came in. From them:
-//!
-//! - a residual channel scores `Σ_sites √S[c]` over the outputs of both norms of every layer (the final norm is
-//!   not looked at, as in NVIDIA's code);
-//! - a neuron scores `√S[c]` at the input of its layer's `down_proj`, after the gate;
-//! - a head scores `√(Σ_{c in head} S[c])` at the input of its layer's `o_proj`.
+//! What is kept of a site are the sums from which every aggregation is made ([`SampleSums`]); the sums of two sets of
+//! samples add up to the sums of both, in f64, whatever micro-batches they came in. The final norm is not looked at,
+//! as in NVIDIA's code.
 
-use std::path::Path;
-
-use datasets::table::TableError;
-use datasets::table::{Column, Table};
 use kernels::attention::Documents;
-use kernels::importance::squared_mean_abs;
+use kernels::importance::{SampleSums, head_norms, sample_sums};
 use kernels::{Int, Tensor};
-use serde::{Deserialize, Serialize};
 
-use super::axis::Axis;
+use super::sites::Sites;
 use crate::model::{Decoder, ModelConfig, Site, Tap};
 
 /// The sums, layer by layer.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Importance {
+    /// Where it looked.
+    pub sites: Sites,
     /// Samples seen.
     pub samples: u64,
-    /// At the outputs of `input_layernorm`: `[layers][hidden]`.
-    pub input_norm: Vec<Vec<f64>>,
-    /// At the outputs of `post_attention_layernorm`: `[layers][hidden]`.
-    pub post_attention_norm: Vec<Vec<f64>>,
-    /// At the inputs of `o_proj`, summed over each head's channels: `[layers][heads]`.
-    pub heads: Vec<Vec<f64>>,
-    /// At the inputs of `down_proj`: `[layers][intermediate]`.
-    pub neurons: Vec<Vec<f64>>,
+    /// At the outputs of `input_layernorm`: `[layers]` of `hidden`.
+    pub input_norm: Vec<SampleSums>,
+    /// At attention's outputs: `[layers]` of `heads * head_dim`, or of `heads` at the paper's sites.
+    pub attention: Vec<SampleSums>,
+    /// At the outputs of `post_attention_layernorm`: `[layers]` of `hidden`.
+    pub post_attention_norm: Vec<SampleSums>,
+    /// At the inputs of `down_proj`, or the outputs of `gate_proj` at the paper's sites: `[layers]` of `intermediate`.
+    pub neurons: Vec<SampleSums>,
 }
 
 impl Importance {
     /// Nothing seen yet.
     #[must_use]
-    pub fn zeros(config: &ModelConfig) -> Self {
-        let zeros = |n: usize| vec![vec![0.0; n]; config.num_hidden_layers];
+    pub fn zeros(config: &ModelConfig, sites: Sites) -> Self {
+        let zeros = |n: usize| vec![SampleSums::zeros(n); config.num_hidden_layers];
         Self {
+            sites,
             samples: 0,
             input_norm: zeros(config.hidden_size),
+            attention: zeros(sites.attention_values(config)),
             post_attention_norm: zeros(config.hidden_size),
-            heads: zeros(config.num_attention_heads),
             neurons: zeros(config.intermediate_size),
         }
     }
@@ -55,8 +49,13 @@ impl Importance {
     ///
     /// - ids: `[batch, seq]`
     #[must_use]
-    pub fn of(decoder: &Decoder, ids: &Tensor<2, Int>, documents: Option<&Documents>) -> Self {
-        Self::beside(decoder, ids, documents, &mut |_, _, _| {})
+    pub fn of(
+        decoder: &Decoder,
+        ids: &Tensor<2, Int>,
+        documents: Option<&Documents>,
+        sites: Sites,
+    ) -> Self {
+        Self::beside(decoder, ids, documents, sites, &mut |_, _, _| {})
     }
 
     /// What a micro-batch adds; `tap` sees the same forward pass.
@@ -69,28 +68,28 @@ impl Importance {
         decoder: &Decoder,
         ids: &Tensor<2, Int>,
         documents: Option<&Documents>,
+        sites: Sites,
         tap: &mut Tap<'_>,
     ) -> Self {
         let [batch, _] = ids.dims();
-        let mut sums = Self::zeros(&decoder.config);
+        let mut sums = Self::zeros(&decoder.config, sites);
         sums.samples = batch as u64;
-        let head_dim = decoder.config.head_dim;
+        let heads = decoder.config.num_attention_heads;
         let _ = decoder.hidden(ids, documents, &mut |layer, site, x| {
             tap(layer, site, x);
-            if matches!(site, Site::InputNormInput | Site::PostAttentionNormInput) {
-                return;
-            }
-            let sum = squared_mean_abs(x.clone(), batch);
-            match site {
-                Site::InputNormInput | Site::PostAttentionNormInput => {}
-                Site::InputNorm => sums.input_norm[layer] = sum,
-                Site::PostAttentionNorm => sums.post_attention_norm[layer] = sum,
-                Site::Neurons => sums.neurons[layer] = sum,
-                Site::AttentionOutput => {
-                    sums.heads[layer] =
-                        sum.chunks(head_dim).map(|head| head.iter().sum()).collect();
+            let looked_at = match (site, sites) {
+                (Site::InputNormInput | Site::PostAttentionNormInput, _) => return,
+                (Site::InputNorm, _) => &mut sums.input_norm,
+                (Site::PostAttentionNorm, _) => &mut sums.post_attention_norm,
+                (Site::AttentionOutput, Sites::Nvidia) => &mut sums.attention,
+                (Site::AttentionOutput, Sites::Paper) => {
+                    sums.attention[layer] = sample_sums(head_norms(x.clone(), heads), batch);
+                    return;
                 }
-            }
+                (Site::Neurons, Sites::Nvidia) | (Site::Gate, Sites::Paper) => &mut sums.neurons,
+                (Site::Neurons, Sites::Paper) | (Site::Gate, Sites::Nvidia) => return,
+            };
+            looked_at[layer] = sample_sums(x.clone(), batch);
         });
         sums
     }
@@ -98,89 +97,47 @@ impl Importance {
     /// Adds another set of samples.
     pub fn add(&mut self, other: &Self) {
         self.samples += other.samples;
-        let pairs = [
-            (&mut self.input_norm, &other.input_norm),
-            (&mut self.post_attention_norm, &other.post_attention_norm),
-            (&mut self.heads, &other.heads),
-            (&mut self.neurons, &other.neurons),
-        ];
-        for (mine, theirs) in pairs {
-            for (mine, theirs) in mine.iter_mut().flatten().zip(theirs.iter().flatten()) {
-                *mine += theirs;
-            }
+        let theirs = other.named();
+        for (mine, (_, theirs)) in self.rows_mut().into_iter().zip(theirs) {
+            mine.iter_mut().zip(theirs).for_each(|(mine, theirs)| mine.add(theirs));
         }
+    }
+
+    /// The sums by site, in the order that a file has them.
+    pub(super) fn named(&self) -> [(&'static str, &Vec<SampleSums>); 4] {
+        [
+            ("input_norm", &self.input_norm),
+            ("attention", &self.attention),
+            ("post_attention_norm", &self.post_attention_norm),
+            ("neurons", &self.neurons),
+        ]
+    }
+
+    /// As [`named`](Self::named), to be written to.
+    pub(super) fn rows_mut(&mut self) -> [&mut Vec<SampleSums>; 4] {
+        [
+            &mut self.input_norm,
+            &mut self.attention,
+            &mut self.post_attention_norm,
+            &mut self.neurons,
+        ]
     }
 
     /// The first layer with a sum that is not finite, and where: such scores must not be cut by.
     #[must_use]
     pub fn not_finite(&self) -> Option<(usize, &'static str)> {
-        let sites = [
-            (&self.input_norm, "input_layernorm"),
-            (&self.heads, "self_attn.o_proj"),
-            (&self.post_attention_norm, "post_attention_layernorm"),
-            (&self.neurons, "mlp.down_proj"),
-        ];
-        let layers = 0..self.heads.len();
-        let bad = |sums: &[f64]| sums.iter().any(|s| !s.is_finite());
-        let found =
-            layers.flat_map(|layer| sites.iter().map(move |(s, name)| (layer, &s[layer], *name)));
-        found.into_iter().find(|(_, sums, _)| bad(sums)).map(|(layer, _, name)| (layer, name))
-    }
-
-    /// A score for each residual channel.
-    #[must_use]
-    pub fn hidden_scores(&self) -> Vec<f64> {
-        let width = self.input_norm.first().map_or(0, Vec::len);
-        let mut scores = vec![0.0; width];
-        for site in self.input_norm.iter().chain(&self.post_attention_norm) {
-            scores.iter_mut().zip(site).for_each(|(score, sum)| *score += sum.sqrt());
-        }
-        scores
-    }
-
-    /// A score for each neuron of a layer.
-    #[must_use]
-    pub fn neuron_scores(&self, layer: usize) -> Vec<f64> {
-        self.neurons[layer].iter().map(|sum| sum.sqrt()).collect()
-    }
-
-    /// A score for each query head of a layer.
-    #[must_use]
-    pub fn head_scores(&self, layer: usize) -> Vec<f64> {
-        self.heads[layer].iter().map(|sum| sum.sqrt()).collect()
-    }
-
-    /// Writes the scores, one file an axis: `layer`, `index`, `score`.
-    ///
-    /// # Errors
-    ///
-    /// If a file cannot be made durable.
-    pub fn write_scores(&self, dir: &Path) -> Result<(), TableError> {
-        let layers = 0..self.heads.len();
-        let hidden = vec![self.hidden_scores()];
-        let neurons = layers.clone().map(|l| self.neuron_scores(l)).collect();
-        let heads = layers.map(|l| self.head_scores(l)).collect();
-        for (axis, scores) in [
-            (Axis::HiddenSize, hidden),
-            (Axis::IntermediateSize, neurons),
-            (Axis::NumAttentionHeads, heads),
-        ] {
-            score_table(&scores).write(&dir.join(format!("{}.parquet", axis.name())))?;
-        }
-        Ok(())
-    }
-}
-
-fn score_table(scores: &[Vec<f64>]) -> Table {
-    let flat = |f: &dyn Fn(usize, usize) -> u64| {
-        let cells = scores.iter().enumerate();
-        cells.flat_map(|(layer, row)| (0..row.len()).map(move |i| f(layer, i))).collect()
-    };
-    Table {
-        columns: vec![
-            ("layer".to_owned(), Column::U64(flat(&|layer, _| layer as u64))),
-            ("index".to_owned(), Column::U64(flat(&|_, index| index as u64))),
-            ("score".to_owned(), Column::F64(scores.iter().flatten().copied().collect())),
-        ],
+        let neurons = match self.sites {
+            Sites::Nvidia => "mlp.down_proj",
+            Sites::Paper => "mlp.gate_proj",
+        };
+        let names = ["input_layernorm", "self_attn.o_proj", "post_attention_layernorm", neurons];
+        let bad = |sums: &SampleSums| {
+            sums.named().into_iter().flat_map(|(_, row)| row).any(|s| !s.is_finite())
+        };
+        let sites: Vec<_> = self.named().into_iter().zip(names).collect();
+        (0..self.attention.len()).find_map(|layer| {
+            let found = sites.iter().find(|((_, sums), _)| bad(&sums[layer]));
+            found.map(|(_, name)| (layer, *name))
+        })
     }
 }

@@ -3,8 +3,13 @@
 //! | module | what |
 //! |---|---|
 //! | [`axis`] | what may be cut |
-//! | [`importance`] | what is accumulated over calibration samples, and the scores it gives |
+//! | [`sites`] | where in a layer importance looks |
+//! | [`importance`] | what is accumulated over calibration samples |
 //! | [`sums`] | what is accumulated, at rest |
+//! | [`fingerprint`] | whose sums they are |
+//! | [`aggregation`] | sums into one number a channel, in nine ways |
+//! | [`magnitude`] | what weights alone say |
+//! | [`scores`] | a number for each channel, neuron and head |
 //! | [`residual`] | the power of the residual stream, and what a norm is corrected by |
 //! | [`plan`] | which indices are kept, printed and read as TOML |
 //! | [`choose`] | a plan by scores and sizes: a pure function |
@@ -13,12 +18,17 @@
 //! | [`surgery`] | a model and a plan into a smaller model; decides nothing |
 
 pub mod add_back;
+pub mod aggregation;
 pub mod axis;
 pub mod choose;
+pub mod fingerprint;
 pub mod fit;
 pub mod importance;
+pub mod magnitude;
 pub mod plan;
 pub mod residual;
+pub mod scores;
+pub mod sites;
 pub mod sums;
 pub mod surgery;
 
@@ -26,9 +36,13 @@ pub mod surgery;
 mod acceptance_tests;
 
 pub use add_back::HeadAddBack;
+pub use aggregation::{Aggregation, Aggregations};
 pub use axis::Axis;
+pub use fingerprint::Fingerprint;
 pub use fit::{Place, PlanError};
 pub use importance::Importance;
 pub use plan::{LayerPlan, PrunePlan};
 pub use residual::Residual;
+pub use scores::{Score, Scores};
+pub use sites::Sites;
 pub use surgery::cut;

@@ -201,6 +201,11 @@ fn check_prune(prune: &Prune) -> Result<(), RecipeError> {
             ("calibration_batch", prune.calibration_batch),
         ],
     )?;
+    if let Some(path) = &prune.importance {
+        ensure(!path.is_empty(), "prune.importance", "a file of sums", "an empty text")?;
+        let expected = "none beside `score = \"magnitude\"`, which looks at no activation";
+        ensure(prune.score.observes(), "prune.importance", expected, path)?;
+    }
     let mut layers = prune.drop_layers.clone();
     layers.sort_unstable();
     match layers.windows(2).find(|pair| pair[0] == pair[1]) {

@@ -59,6 +59,11 @@
 //! norm_compensation = false     # true: the norms' gains make up for the channels that go
 //! calibration_sequences = 1024
 //! calibration_batch = 4
+//! score = "activation"          # activation | magnitude | activation_times_magnitude
+//! sites = "nvidia"              # nvidia | paper: where activations are looked at
+//! sequence_aggregation = "mean" # mean | l2 | variance, over the positions of a sequence
+//! batch_aggregation = "l2"      # mean | l2 | variance, over the sequences
+//! importance = "run/scores/sums.parquet"  # what another run measured; measured anew, if absent
 //!
 //! [distil]
 //! steps = 500                   # or tokens = "94B"

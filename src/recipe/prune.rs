@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::size::Size;
-use crate::prune::HeadAddBack;
+pub use crate::prune::{Aggregation, Aggregations, HeadAddBack, Score, Sites};
 
 /// Shares are rounded to a multiple of this, unless `round_to` says otherwise.
 pub const DEFAULT_ROUND_TO: usize = 8;
@@ -46,6 +46,51 @@ pub struct Prune {
     pub calibration_sequences: u64,
     /// Sequences of one calibration pass.
     pub calibration_batch: u64,
+    /// What channels, neurons and heads are scored by.
+    #[serde(skip_serializing_if = "is_default")]
+    pub score: Score,
+    /// Where activations are looked at.
+    #[serde(skip_serializing_if = "is_default")]
+    pub sites: Sites,
+    /// How activations become one number over the positions of a sequence.
+    #[serde(skip_serializing_if = "is_mean")]
+    pub sequence_aggregation: Aggregation,
+    /// How those become one number over the sequences.
+    #[serde(skip_serializing_if = "is_l2")]
+    pub batch_aggregation: Aggregation,
+    /// `scores/sums.parquet` of another run of this teacher: then nothing is measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub importance: Option<String>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_mean(aggregation: &Aggregation) -> bool {
+    *aggregation == Aggregation::Mean
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_l2(aggregation: &Aggregation) -> bool {
+    *aggregation == Aggregation::L2
+}
+
+impl Prune {
+    /// How activations become scores.
+    #[must_use]
+    pub fn aggregations(&self) -> Aggregations {
+        Aggregations { sequence: self.sequence_aggregation, batch: self.batch_aggregation }
+    }
+
+    /// Sequences that the teacher reads for the scores: none where weights alone score, or another run measured.
+    #[must_use]
+    pub fn observed_sequences(&self) -> u64 {
+        let measures =
+            self.norm_compensation || (self.score.observes() && self.importance.is_none());
+        if measures { self.calibration_sequences } else { 0 }
+    }
 }
 
 impl Default for Prune {
@@ -61,6 +106,11 @@ impl Default for Prune {
             norm_compensation: false,
             calibration_sequences: DEFAULT_CALIBRATION_SEQUENCES,
             calibration_batch: DEFAULT_CALIBRATION_BATCH,
+            score: Score::default(),
+            sites: Sites::default(),
+            sequence_aggregation: Aggregations::default().sequence,
+            batch_aggregation: Aggregations::default().batch,
+            importance: None,
         }
     }
 }

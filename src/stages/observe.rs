@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dataflows::roles::{Feed, Fold, Staging, Work};
-use dataflows::{At, Failure, Step};
+use dataflows::{At, Failure, InProcess, Step};
 use datasets::loader::Loader;
 use datasets::store::{Checkpoint, Checkpoints};
 use serde_json::json;
@@ -19,7 +19,8 @@ use super::{models, train::in_working_type};
 use crate::distill::Batch;
 use crate::error::Error;
 use crate::model::Decoder;
-use crate::prune::{Importance, Residual};
+use crate::prune::{Fingerprint, Importance, Residual, Score, Scores, Sites};
+use crate::recipe::Prune;
 
 /// Its name.
 pub const STAGE: &str = "observe";
@@ -29,28 +30,69 @@ const SHARDS: u32 = 4;
 const EVERY: u64 = 16;
 const SUMS: &str = "importance.parquet";
 const RESIDUAL: &str = "residual.parquet";
+/// The sums in `scores/`, for other runs.
+const SUMS_AT_REST: &str = "sums.parquet";
 
-/// Measures importance, if the recipe prunes and it is not measured.
+/// Scores the teacher's channels, neurons and heads, if the recipe prunes and it is not done: by a pass over
+/// calibration sequences, by what another run measured, or by weights alone.
 ///
 /// # Errors
-/// [`Error::Importance`] if a sum is not finite; see [`Error`].
+/// [`Error::Importance`] if a sum or a score is not finite; [`Error::Sums`] if another run's are another teacher's; see
+/// [`Error`].
 pub fn observe(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
     let Some(prune) = &ctx.run.recipe.prune else { return Ok(()) };
-    let (batch, end) = (prune.calibration_batch, prune.calibration_sequences);
-    let steps = end.div_ceil(batch * u64::from(SHARDS));
-    if ctx.run.is_done(STAGE, steps)? {
+    let sequences = prune.observed_sequences();
+    let steps = sequences.div_ceil(prune.calibration_batch * u64::from(SHARDS));
+    let is_done = match steps {
+        0 => ctx.run.seal(STAGE).is_some(),
+        _ => ctx.run.is_done(STAGE, steps)?,
+    };
+    if is_done {
         return Ok(());
     }
     let teacher = models::original(ctx, data)?;
     ctx.run.recipe.student_config(&teacher.config)?;
+    if sequences > 0 {
+        data.enough(STAGE, sequences)?;
+        pass(ctx, data, prune, &teacher, steps)?;
+    }
+    let importance = observed(ctx, data, prune, &teacher)?;
+    let dir = ctx.run.path.join("scores");
+    datasets::store::create_dir_all(&dir)?;
+    if let Some((importance, of)) = &importance {
+        importance.write(&dir.join(SUMS_AT_REST), of)?;
+    }
+    let importance = importance.map(|(importance, _)| importance);
+    scored(prune, importance.as_ref(), &teacher)?.write(&dir)?;
+    let seen = importance.map_or(0, |importance| importance.samples);
+    match &prune.importance {
+        Some(path) => {
+            ctx.progress.say(&format!("{STAGE:>9}: {seen} sequences, as `{path}` has them"));
+        }
+        None if sequences == 0 => ctx.progress.say(&format!("{STAGE:>9}: weights alone")),
+        None => {}
+    }
+    ctx.run.write_seal(STAGE, json!({"sequences": seen}))?;
+    Ok(())
+}
+
+/// The pass over calibration sequences; the sums are in its last checkpoint.
+fn pass(
+    ctx: &Arc<Context>,
+    data: &Data,
+    prune: &Prune,
+    teacher: &Decoder,
+    steps: u64,
+) -> Result<(), Error> {
+    let (batch, end, sites) = (prune.calibration_batch, prune.calibration_sequences, prune.sites);
     let config = teacher.config.clone();
-    data.enough(STAGE, end)?;
+    let of = Fingerprint::of(teacher, data.header.tokenizer);
     let loader = Arc::clone(&data.train);
     let apart = ctx.run.recipe.tokens.document_mask;
     let feed = move |_| Feeding { loader: Arc::clone(&loader), apart, batch, end };
-    let observer = in_working_type(ctx, &teacher);
+    let observer = in_working_type(ctx, teacher);
     let power = prune.norm_compensation;
-    let work = move |_| Observing { teacher: observer.clone(), power };
+    let work = move |_| Observing { teacher: observer.clone(), sites, power };
     let (shared, watching) = (Arc::clone(ctx), Watching::new(&data.train, batch));
     let watched = watching.clone();
     let fold = move |checkpoint: Option<&Checkpoint>, checkpoints| {
@@ -61,45 +103,54 @@ pub fn observe(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
             steps,
         );
         let sums = match checkpoint {
-            Some(checkpoint) => read(&checkpoint.dir, &config)?,
-            None => Importance::zeros(&config),
+            Some(checkpoint) => {
+                Importance::read_of(&checkpoint.dir.join(SUMS), &config, &of, sites)?
+            }
+            None => Importance::zeros(&config, sites),
         };
         let residual = match checkpoint.filter(|_| power) {
             Some(checkpoint) => Some(Residual::read(&checkpoint.dir.join(RESIDUAL), &config)?),
             None => power.then(|| Residual::zeros(&config)),
         };
-        Ok(Summing { ctx: shared, sums, residual, watching: watched, checkpoints })
+        Ok(Summing { ctx: shared, sums, of, residual, watching: watched, checkpoints })
     };
     let form = PassOver { stage: STAGE, steps, shards: SHARDS, every: EVERY };
     let checkpoint = pass_over(ctx, form, feed, work, fold, &ctx.stop)?;
-    let sums = read(&checkpoint.dir, &teacher.config)?;
-    if let Some((layer, site)) = sums.not_finite() {
-        return Err(Error::Importance { layer, site });
-    }
     if power
         && let Some((layer, site)) =
             Residual::read(&checkpoint.dir.join(RESIDUAL), &teacher.config)?.not_finite()
     {
         return Err(Error::Importance { layer, site });
     }
-    let scores = ctx.run.path.join("scores");
-    datasets::store::create_dir_all(&scores)?;
-    sums.write_scores(&scores)?;
     let timing = ctx.run.path.join("timing").join(STAGE);
     datasets::store::create_dir_all(&timing)?;
     let incarnation = ctx.run.events.incarnation();
     watching.table().write(&timing.join(format!("data-{incarnation}.parquet")))?;
-    ctx.progress.end(&format!("{} sequences, {}", sums.samples, watching.said()));
-    ctx.run.write_seal(STAGE, json!({"sequences": sums.samples}))?;
+    ctx.progress.end(&format!("{end} sequences, {}", watching.said()));
     Ok(())
 }
 
-/// The sums that the stage left.
-///
-/// # Errors
-/// [`Error::NoCheckpoint`] if it left none.
-pub fn importance(ctx: &Context, teacher: &crate::model::ModelConfig) -> Result<Importance, Error> {
-    read(&ctx.run.newest_checkpoint(STAGE)?.dir, teacher)
+/// The sums that the scores are made of, if any are: the pass's, or another run's.
+fn observed(
+    ctx: &Context,
+    data: &Data,
+    prune: &Prune,
+    teacher: &Decoder,
+) -> Result<Option<(Importance, Fingerprint)>, Error> {
+    let sums = match &prune.importance {
+        _ if !prune.score.observes() => return Ok(None),
+        Some(path) => {
+            let of = Fingerprint::of(teacher, data.header.tokenizer);
+            (Importance::read_of(Path::new(path), &teacher.config, &of, prune.sites)?, of)
+        }
+        None => {
+            Importance::read(&ctx.run.newest_checkpoint(STAGE)?.dir.join(SUMS), &teacher.config)?
+        }
+    };
+    match sums.0.not_finite() {
+        Some((layer, site)) => Err(Error::Importance { layer, site }),
+        None => Ok(Some(sums)),
+    }
 }
 
 /// The power of the residual stream that the stage left, if the recipe asks for it.
@@ -117,8 +168,38 @@ pub fn residual(
     Ok(Some(Residual::read(&path, teacher)?))
 }
 
-fn read(dir: &Path, config: &crate::model::ModelConfig) -> Result<Importance, Error> {
-    Ok(Importance::read(&dir.join(SUMS), config)?)
+/// The scores that the recipe asks for.
+fn scored(
+    prune: &Prune,
+    importance: Option<&Importance>,
+    teacher: &Decoder,
+) -> Result<Scores, Error> {
+    let by = prune.aggregations();
+    let scores = match importance {
+        None => Scores::magnitude(teacher),
+        Some(sums) if prune.score.weighs() => Scores::product(sums, by, teacher),
+        Some(sums) => Scores::activation(sums, by, &teacher.config),
+    };
+    match scores.not_finite() {
+        Some((layer, site)) => Err(Error::Importance { layer, site }),
+        None => Ok(scores),
+    }
+}
+
+/// The scores that the stage left, made again of what they were made of.
+///
+/// # Errors
+/// [`Error::NoCheckpoint`] if it left none; as [`observe`].
+pub fn scores(ctx: &Context, data: &Data, prune: &Prune) -> Result<Scores, Error> {
+    if prune.score == Score::Activation && prune.importance.is_none() {
+        let config = models::teacher_config(ctx, data)?;
+        let sums = ctx.run.newest_checkpoint(STAGE)?.dir.join(SUMS);
+        let (importance, _) = Importance::read(&sums, &config)?;
+        return Ok(Scores::activation(&importance, prune.aggregations(), &config));
+    }
+    let teacher = models::original(ctx, data)?;
+    let importance = observed(ctx, data, prune, &teacher)?;
+    scored(prune, importance.as_ref().map(|(importance, _)| importance), &teacher)
 }
 
 struct Feeding {
@@ -145,16 +226,17 @@ type Seen = (Importance, Option<Residual>);
 
 struct Observing {
     teacher: Decoder,
+    sites: Sites,
     power: bool,
 }
 
 impl Work for Observing {
     type Batch = Option<Batch>;
-    type Output = Option<Seen>;
+    type Output = InProcess<Option<Seen>>;
 
-    fn work(&mut self, _: At, batch: Option<Batch>) -> Result<Option<Seen>, Failure> {
+    fn work(&mut self, _: At, batch: Option<Batch>) -> Result<Self::Output, Failure> {
         let device = self.teacher.device();
-        Ok(batch.map(|batch| {
+        let seen = batch.map(|batch| {
             let (ids, documents) = (batch.inputs(&device), batch.documents());
             let mut residual = self.power.then(|| Residual::zeros(&self.teacher.config));
             let mut tap = |layer, site, x: &kernels::Tensor<2>| {
@@ -162,24 +244,27 @@ impl Work for Observing {
                     residual.see(layer, site, x, batch.batch);
                 }
             };
-            let seen = Importance::beside(&self.teacher, &ids, documents.as_ref(), &mut tap);
+            let seen =
+                Importance::beside(&self.teacher, &ids, documents.as_ref(), self.sites, &mut tap);
             (seen, residual)
-        }))
+        });
+        Ok(InProcess(seen))
     }
 }
 
 struct Summing {
     ctx: Arc<Context>,
     sums: Importance,
+    of: Fingerprint,
     residual: Option<Residual>,
     watching: Watching,
     checkpoints: Arc<Checkpoints>,
 }
 
 impl Fold for Summing {
-    type Input = Option<Seen>;
+    type Input = InProcess<Option<Seen>>;
 
-    fn fold(&mut self, at: At, seen: Option<Seen>) -> Result<(), Failure> {
+    fn fold(&mut self, at: At, InProcess(seen): Self::Input) -> Result<(), Failure> {
         if let Some((importance, residual)) = seen {
             self.sums.add(&importance);
             if let (Some(sum), Some(residual)) = (&mut self.residual, &residual) {
@@ -193,11 +278,11 @@ impl Fold for Summing {
     }
 
     fn part(&mut self, step: Step) -> Staging {
-        let (sums, checkpoints) = (self.sums.clone(), Arc::clone(&self.checkpoints));
+        let (sums, of, checkpoints) = (self.sums.clone(), self.of, Arc::clone(&self.checkpoints));
         let residual = self.residual.clone();
         Box::new(move || {
             let dir = checkpoints.part_dir(step.0).map_err(Failure::of)?;
-            let written = sums.write(&dir.join(SUMS)).map_err(Failure::of)?;
+            let written = sums.write(&dir.join(SUMS), &of).map_err(Failure::of)?;
             let mut parts = vec![part("fold", SUMS, written)];
             if let Some(residual) = residual {
                 let written = residual.write(&dir.join(RESIDUAL)).map_err(Failure::of)?;

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::context::Context;
 use super::models;
-use super::observe::{importance, residual};
+use super::observe::{residual, scores};
 use crate::error::Error;
 use crate::prune::PrunePlan;
 
@@ -38,10 +38,10 @@ pub fn prune(ctx: &Arc<Context>, data: &super::data::Data) -> Result<(), Error> 
     let student = recipe.student_config(&teacher)?;
     let stays = |layer: &usize| !prune.drop_layers.contains(layer);
     let layers: Vec<usize> = (0..teacher.num_hidden_layers).filter(stays).collect();
-    let importance = importance(ctx, &teacher)?;
-    let mut plan = PrunePlan::choose(&teacher, &student, &layers, &importance)?;
+    let scores = scores(ctx, data, prune)?;
+    let mut plan = PrunePlan::choose(&teacher, &student, &layers, &scores)?;
     if !prune.head_add_back.is_off() {
-        plan.pair_heads(&teacher, &importance, prune.head_add_back);
+        plan.pair_heads(&teacher, &scores, prune.head_add_back);
     }
     if let Some(residual) = residual(ctx, &teacher)? {
         plan.compensate(&residual);

@@ -16,6 +16,7 @@ mod resume;
 mod runs;
 #[path = "../../datasets/src/storage/tests/s3.rs"]
 mod s3;
+mod scores;
 mod training;
 mod trials;
 mod wgpu;

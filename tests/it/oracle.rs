@@ -15,7 +15,7 @@ use stillflow::eval::losses::{lesson, over};
 use stillflow::eval::report::Text;
 use stillflow::eval::{HeldOut, ModelReport, Report};
 use stillflow::model::{Decoder, Weight};
-use stillflow::prune::{Importance, PrunePlan, cut};
+use stillflow::prune::{Aggregations, Importance, PrunePlan, Scores, Sites, cut};
 use stillflow::recipe::{Recipe, Train};
 use stillflow::stages::data::bytes_per_token;
 use stillflow::stages::prepare::Kind;
@@ -240,22 +240,25 @@ fn a_run_ends_with_the_bytes_of_a_plain_loop() {
     let (uncorrected, teacher) = (pretrained.model, corrected.model);
 
     let prune = recipe.prune.as_ref().unwrap();
-    let mut importance = Importance::zeros(&config);
+    let mut importance = Importance::zeros(&config, Sites::Nvidia);
     let mut first = 0;
     while first < prune.calibration_sequences {
         let last = (first + prune.calibration_batch).min(prune.calibration_sequences);
         let batch = oracle.batch(first..last);
         let documents = batch.documents();
-        importance.add(&Importance::of(&teacher, &batch.inputs(&device), documents.as_ref()));
+        let ids = batch.inputs(&device);
+        let documents = documents.as_ref();
+        importance.add(&Importance::of(&teacher, &ids, documents, Sites::Nvidia));
         first = last;
     }
     let shape = recipe.student_config(&config).unwrap();
     let layers: Vec<usize> =
         (0..config.num_hidden_layers).filter(|layer| !prune.drop_layers.contains(layer)).collect();
-    let plan = PrunePlan::choose(&config, &shape, &layers, &importance).unwrap();
+    let scores = Scores::activation(&importance, Aggregations::default(), &config);
+    let plan = PrunePlan::choose(&config, &shape, &layers, &scores).unwrap();
     assert_eq!(read(&oracle.run.join("plan.toml")), toml::to_string(&plan).unwrap());
     let hidden = Table::read(&oracle.run.join("scores/hidden_size.parquet")).unwrap();
-    assert_bits("scores", &numbers(&[hidden], "score"), &importance.hidden_scores());
+    assert_bits("scores", &numbers(&[hidden], "score"), &scores.hidden);
     let pruned = cut(&teacher, &plan).unwrap();
 
     let distil = recipe.distil.as_ref().unwrap();

@@ -9,19 +9,19 @@ use kernels::{DType, Device};
 use stillflow::distill::{Batch, LearningRate, Settings, Trainer};
 use stillflow::eval::losses::lesson;
 use stillflow::model::{Decoder, Recompute, Weight};
-use stillflow::prune::{Importance, PrunePlan, cut};
+use stillflow::prune::{Aggregations, Importance, PrunePlan, Scores, Sites, cut};
 use stillflow::weights::{ModelDirectory, load};
 
-const SEQ: usize = 12;
-const SEQUENCES: u32 = 6;
+pub(super) const SEQ: usize = 12;
+pub(super) const SEQUENCES: u32 = 6;
 
-fn golden(name: &str) -> Decoder {
+pub(super) fn golden(name: &str) -> Decoder {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     load(&ModelDirectory::open(&dir).unwrap(), &Device::flex(), DType::F32).unwrap()
 }
 
 /// Six sequences, so many at a time.
-fn batches(size: usize) -> Vec<Batch> {
+pub(super) fn batches(size: usize) -> Vec<Batch> {
     let sequence =
         |row: u32| (0..=SEQ as u32).map(|i| (i * 7 + row * 13 + i * i * row) % 90).collect();
     let sequences: Vec<Vec<u32>> = (0..SEQUENCES).map(sequence).collect();
@@ -91,38 +91,6 @@ fn an_optimizer_step_does_not_depend_on_its_micro_batches() {
 }
 
 #[test]
-fn importance_does_not_depend_on_its_micro_batches() {
-    let teacher = golden("gqa-8-2");
-    let observe = |size: usize| {
-        let mut sums = Importance::zeros(&teacher.config);
-        for batch in batches(size) {
-            sums.add(&Importance::of(&teacher, &batch.inputs(&Device::flex()), None));
-        }
-        sums
-    };
-    let whole = observe(6);
-    assert_eq!(whole.samples, u64::from(SEQUENCES));
-    for size in [1, 2, 3] {
-        let cut = observe(size);
-        assert_eq!(cut.samples, whole.samples);
-        for layer in 0..teacher.config.num_hidden_layers {
-            for (a, b) in [
-                (whole.hidden_scores(), cut.hidden_scores()),
-                (whole.neuron_scores(layer), cut.neuron_scores(layer)),
-                (whole.head_scores(layer), cut.head_scores(layer)),
-            ] {
-                for (a, b) in a.iter().zip(&b) {
-                    assert!(
-                        (a - b).abs() <= 1e-5 * a.abs(),
-                        "micro-batches of {size}: {a} and {b}"
-                    );
-                }
-            }
-        }
-    }
-}
-
-#[test]
 fn the_plan_keeps_what_scores_highest_and_what_is_silent_costs_nothing() {
     let teacher = golden("gqa-8-2");
     let config = teacher.config.clone();
@@ -151,11 +119,12 @@ fn the_plan_keeps_what_scores_highest_and_what_is_silent_costs_nothing() {
     let Ok(parameters) = teacher.parameters.clone().map(&mut hush);
     assert_eq!(*seen.borrow(), config.num_hidden_layers);
     let hushed = Decoder { parameters, ..teacher };
-    let importance = Importance::of(&hushed, &ids, None);
+    let importance = Importance::of(&hushed, &ids, None, Sites::Nvidia);
+    let scores = Scores::activation(&importance, Aggregations::default(), &config);
     let kept = config.intermediate_size - silent.len();
     let student = stillflow::model::ModelConfig { intermediate_size: kept, ..config.clone() };
     let layers: Vec<usize> = (0..config.num_hidden_layers).collect();
-    let plan = PrunePlan::choose(&config, &student, &layers, &importance).unwrap();
+    let plan = PrunePlan::choose(&config, &student, &layers, &scores).unwrap();
     for layer in &plan.layers {
         assert!(layer.neurons.iter().all(|n| !silent.contains(n)), "{:?}", layer.neurons);
     }

@@ -21,7 +21,7 @@ use kernels::loss::{LossSums, Objective, Teacher, head_loss_and_gradients};
 use kernels::{DType, Device, Int, Tensor};
 use stillflow::distill::{Batch, LearningRate, Settings, StepReport, Trainer, state};
 use stillflow::model::{Decoder, ModelConfig, Parameters, Recompute, Weight};
-use stillflow::prune::Importance;
+use stillflow::prune::{Importance, Sites};
 use stillflow::weights::{ModelDirectory, load};
 
 /// Of f32 sums in another order, relative to the largest value.
@@ -228,22 +228,30 @@ fn losses_gradients_and_importance_on_an_adapter_are_the_cpus() {
             }
         }
 
-        let expected = Importance::of(&cpu, &batch.inputs(&Device::flex()), None);
-        let found = Importance::of(&gpu, &batch.inputs(&device), None);
-        assert_eq!(found.samples, expected.samples);
-        for (site, found, expected) in [
-            ("input_norm", &found.input_norm, &expected.input_norm),
-            ("post_attention_norm", &found.post_attention_norm, &expected.post_attention_norm),
-            ("heads", &found.heads, &expected.heads),
-            ("neurons", &found.neurons, &expected.neurons),
-        ] {
-            let flat =
-                |rows: &[Vec<f64>]| rows.iter().flatten().map(|x| *x as f32).collect::<Vec<f32>>();
-            within(
-                &format!("{name}: importance at {site}"),
-                off(&flat(found), &flat(expected)),
-                TOLERANCE,
-            );
+        for sites in [Sites::Nvidia, Sites::Paper] {
+            let expected = Importance::of(&cpu, &batch.inputs(&Device::flex()), None, sites);
+            let found = Importance::of(&gpu, &batch.inputs(&device), None, sites);
+            assert_eq!(found.samples, expected.samples);
+            for (site, found, expected) in [
+                ("input_norm", &found.input_norm, &expected.input_norm),
+                ("attention", &found.attention, &expected.attention),
+                ("post_attention_norm", &found.post_attention_norm, &expected.post_attention_norm),
+                ("neurons", &found.neurons, &expected.neurons),
+            ] {
+                for (found, expected) in found.iter().zip(expected) {
+                    for ((sums, found), (_, expected)) in
+                        found.named().into_iter().zip(expected.named())
+                    {
+                        let flat =
+                            |row: &[f64]| row.iter().map(|x| *x as f32).collect::<Vec<f32>>();
+                        within(
+                            &format!("{name}: {sites:?}, {sums} at {site}"),
+                            off(&flat(found), &flat(expected)),
+                            TOLERANCE,
+                        );
+                    }
+                }
+            }
         }
     }
 }
