@@ -65,6 +65,9 @@ pub enum Error {
     /// Sums of importance.
     #[error(transparent)]
     Sums(#[from] crate::prune::sums::ImportanceError),
+    /// Sums of what is lost with layers.
+    #[error(transparent)]
+    Depth(#[from] crate::prune::depth::sums::DepthError),
     /// A plan.
     #[error(transparent)]
     Plan(#[from] PlanError),

@@ -6,11 +6,12 @@
 
 use burn::tensor::{DType, Tensor};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::host::{fits, take};
 
 /// The sums over samples of one aggregate over the sequence: `Σ a` and `Σ a²` of each channel.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Moments {
     /// `Σ_samples a`.
     pub sum: Vec<f64>,
@@ -40,7 +41,7 @@ impl Moments {
 }
 
 /// [`Moments`] of each way to aggregate over the sequence.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SampleSums {
     /// Of `a = (1/S) Σ_s |x_s|`.
     pub mean: Moments,

@@ -12,6 +12,7 @@ use datasets::text::TextError;
 use datasets::tokenizer::TokenizerError;
 
 use super::Error;
+use crate::prune::sums::ImportanceError;
 use crate::recipe::RecipeError;
 use crate::weights::WeightsError;
 
@@ -75,6 +76,9 @@ fn of_command(error: &Error) -> Option<String> {
             "`--set tokens.seq_tokens=…` makes sequences shorter, in another `--dir`; or give more text".into()
         }
         Error::Stopped { path, .. } => format!("`stillflow run {}` goes on there", path.display()),
+        Error::Sums(ImportanceError::Foreign { .. } | ImportanceError::Other { .. }) => {
+            "without `prune.importance` this teacher is measured, in another `--dir`".into()
+        }
         Error::Device(_) => "`stillflow doctor` says which devices are here".into(),
         Error::Vocabulary { .. } => "`--set tokens.tokenizer=<directory>` names the model's own".into(),
         Error::Flag { .. } => "`--help` after the command says what it takes".into(),

@@ -67,7 +67,14 @@ impl Decoder {
         RopeTables::new(&frequencies(&self.config), first, seq, &self.device())
     }
 
-    fn embed(&self, ids: &Tensor<2, Int>) -> Tensor<2> {
+    /// The embeddings of a micro-batch: what the first layer reads.
+    ///
+    /// # Shapes
+    ///
+    /// - ids: `[batch, seq]`
+    /// - output: `[batch * seq, hidden]`
+    #[must_use]
+    pub fn embed(&self, ids: &Tensor<2, Int>) -> Tensor<2> {
         let [batch, seq] = ids.dims();
         self.parameters.embed_tokens.clone().select(0, ids.clone().reshape([batch * seq]))
     }
@@ -102,6 +109,35 @@ impl Decoder {
             );
         }
         tap(self.parameters.layers.len(), Site::InputNormInput, &x);
+        rms_norm(x, &self.parameters.norm, self.config.rms_norm_eps).0
+    }
+
+    /// The stream after one layer.
+    ///
+    /// # Shapes
+    ///
+    /// - x, output: `[batch * seq, hidden]`
+    #[must_use]
+    pub fn layer(
+        &self,
+        index: usize,
+        x: Tensor<2>,
+        batch: usize,
+        rope: &RopeTables,
+        documents: Option<&Documents>,
+    ) -> Tensor<2> {
+        let parameters = &self.parameters.layers[index];
+        let (config, tap) = (&self.config, &mut |_: usize, _, _: &Tensor<2>| {});
+        layer::forward(config, parameters, index, x, batch, rope, documents, &mut None, tap).0
+    }
+
+    /// What the head reads, of the stream after the last layer.
+    ///
+    /// # Shapes
+    ///
+    /// - x, output: `[batch * seq, hidden]`
+    #[must_use]
+    pub fn final_norm(&self, x: Tensor<2>) -> Tensor<2> {
         rms_norm(x, &self.parameters.norm, self.config.rms_norm_eps).0
     }
 

@@ -3,6 +3,8 @@
 use serde::Serialize;
 
 use super::{Assumptions, Flops};
+use crate::model::ModelConfig;
+use crate::prune::depth;
 use crate::recipe::{Recipe, Train};
 use crate::units::{float, thousands};
 
@@ -34,7 +36,12 @@ fn training(train: &Train, seq_tokens: u64) -> (u64, String) {
     (steps.saturating_mul(train.tokens_per_step(seq_tokens)), work)
 }
 
-pub(super) fn of(recipe: &Recipe, flops: &Flops, device: &Assumptions) -> Vec<Stage> {
+pub(super) fn of(
+    recipe: &Recipe,
+    flops: &Flops,
+    [teacher, student]: [&ModelConfig; 2],
+    device: &Assumptions,
+) -> Vec<Stage> {
     let seq_tokens = recipe.tokens.seq_tokens;
     let mut stages = Vec::new();
     let mut push = |name, reads: &[&str], makes: &[&'static str], work: String, flops: f64| {
@@ -79,6 +86,22 @@ pub(super) fn of(recipe: &Recipe, flops: &Flops, device: &Assumptions) -> Vec<St
             work,
             tokens * float(flops.teacher.total()),
         );
+        let layers = teacher.num_hidden_layers;
+        let dropped = layers - student.num_hidden_layers;
+        if prune.num_hidden_layers.is_some() && dropped > 0 {
+            let sequences = prune.calibration_sequences;
+            let passes =
+                float(depth::layer_forwards(layers, dropped) as u64) / float(layers as u64);
+            let heads = float(1 + depth::gaps(layers, dropped).count() as u64);
+            let each = float(flops.teacher.layers) * passes + float(flops.teacher.head) * heads;
+            push(
+                "depth",
+                &["teacher", "tokens"],
+                &["scores of layers"],
+                format!("{} sequences, {passes:.1} forward passes each", thousands(sequences)),
+                float(sequences) * float(seq_tokens) * each,
+            );
+        }
         push("prune", &["teacher", "scores"], &["plan", "student"], "one cut".into(), 0.0);
     }
     let student = if recipe.prune.is_some() { "student" } else { "a copy of the teacher" };

@@ -151,6 +151,10 @@ fn the_stages_are_those_whose_tables_are_there() {
         ["prepare", "observe", "prune", "distil", "evaluate", "export"]
     );
     assert_eq!(
+        names(&plan("mn-minitron-8b", &["prune.num_hidden_layers=20"])),
+        ["prepare", "observe", "depth", "prune", "distil", "evaluate", "export"]
+    );
+    assert_eq!(
         names(&plan("[teacher]\nconfig = \"llama-3.2-1b\"\n", &[])),
         ["prepare", "evaluate"]
     );

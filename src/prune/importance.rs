@@ -7,12 +7,13 @@
 use kernels::attention::Documents;
 use kernels::importance::{SampleSums, head_norms, sample_sums};
 use kernels::{Int, Tensor};
+use serde::{Deserialize, Serialize};
 
 use super::sites::Sites;
 use crate::model::{Decoder, ModelConfig, Site, Tap};
 
 /// The sums, layer by layer.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Importance {
     /// Where it looked.
     pub sites: Sites,

@@ -10,6 +10,7 @@
 //! | [`aggregation`] | sums into one number a channel, in nine ways |
 //! | [`magnitude`] | what weights alone say |
 //! | [`scores`] | a number for each channel, neuron and head |
+//! | [`depth`] | what layers and blocks of layers are worth, and which go |
 //! | [`residual`] | the power of the residual stream, and what a norm is corrected by |
 //! | [`plan`] | which indices are kept, printed and read as TOML |
 //! | [`choose`] | a plan by scores and sizes: a pure function |
@@ -21,6 +22,7 @@ pub mod add_back;
 pub mod aggregation;
 pub mod axis;
 pub mod choose;
+pub mod depth;
 pub mod fingerprint;
 pub mod fit;
 pub mod importance;
@@ -38,6 +40,7 @@ mod acceptance_tests;
 pub use add_back::HeadAddBack;
 pub use aggregation::{Aggregation, Aggregations};
 pub use axis::Axis;
+pub use depth::{Depth, DepthSums};
 pub use fingerprint::Fingerprint;
 pub use fit::{Place, PlanError};
 pub use importance::Importance;

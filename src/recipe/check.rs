@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use super::check_train::{check_pretrain, check_train};
+use super::prune::Depth;
 use super::{Prune, Recipe, RecipeError, SCHEMA, Source, Split, TokenCount};
 
 /// Longer sequences than any model's; what is computed of it stays within 64 bits.
@@ -205,6 +206,15 @@ fn check_prune(prune: &Prune) -> Result<(), RecipeError> {
         ensure(!path.is_empty(), "prune.importance", "a file of sums", "an empty text")?;
         let expected = "none beside `score = \"magnitude\"`, which looks at no activation";
         ensure(prune.score.observes(), "prune.importance", expected, path)?;
+    }
+    let searched = prune.num_hidden_layers.is_some();
+    let listed = !prune.drop_layers.is_empty();
+    not_both(("prune.num_hidden_layers", searched), ("prune.drop_layers", listed))?;
+    if !searched {
+        let expected = "it beside `prune.num_hidden_layers` alone";
+        let by = prune.depth;
+        ensure(by == Depth::default(), "prune.depth", expected, by.name())?;
+        ensure(prune.depth_contiguous, "prune.depth_contiguous", expected, "false")?;
     }
     let mut layers = prune.drop_layers.clone();
     layers.sort_unstable();

@@ -48,16 +48,6 @@ fn unknown(kind: &str, rest: &str) -> Explained {
     let mut quoted = rest.split('`').skip(1).step_by(2);
     let found = quoted.next().unwrap_or_default();
     let known: Vec<&str> = quoted.collect();
-    if found == "num_hidden_layers" && known.contains(&"drop_layers") {
-        return Explained {
-            message:
-                "`num_hidden_layers` cannot be set: which layers to drop is not searched for yet"
-                    .into(),
-            advice: Some(
-                "list the layers that go, counted from 0: `drop_layers = [15, 16]`".into(),
-            ),
-        };
-    }
     let message = format!("unknown {kind} `{found}`");
     if let Some(name) = nearest(found, known.iter().copied()) {
         return Explained { message, advice: Some(format!("did you mean `{name}`?")) };

@@ -83,12 +83,31 @@ fn a_share_outside_of_its_range_is_refused() {
 }
 
 #[test]
-fn a_search_over_depth_is_refused_with_what_to_write_instead() {
-    assert_eq!(
-        said("[prune]\nnum_hidden_layers = 16\n", &[]),
-        "the recipe, line 2, column 1: `num_hidden_layers` cannot be set: which layers to drop is not searched for yet\n  |\n2 | num_hidden_layers = 16\n  | ^^^^^^^^^^^^^^^^^\n\
-         hint: list the layers that go, counted from 0: `drop_layers = [15, 16]`"
-    );
+fn what_importance_and_depth_are_told_must_go_together() {
+    for (text, message) in [
+        (
+            "num_hidden_layers = 2\ndrop_layers = [1]",
+            "`prune.num_hidden_layers` and `prune.drop_layers`",
+        ),
+        (
+            "depth = \"logit_error\"",
+            "`prune.depth`: expected it beside `prune.num_hidden_layers` alone, found logit_error",
+        ),
+        (
+            "drop_layers = [1]\ndepth_contiguous = false",
+            "`prune.depth_contiguous`: expected it beside `prune.num_hidden_layers` alone, found false",
+        ),
+        (
+            "score = \"magnitude\"\nimportance = \"sums.parquet\"",
+            "`prune.importance`: expected none beside `score = \"magnitude\"`, which looks at no activation",
+        ),
+        ("batch_aggregation = \"l1\"", "unknown variant `l1`, expected `mean`, `l2` or `variance`"),
+        ("sites = \"papers\"", "unknown variant `papers`"),
+        ("score = \"weights\"", "`activation_times_magnitude`"),
+    ] {
+        let said = said(&format!("[prune]\n{text}\n"), &[]);
+        assert!(said.contains(message), "{text}: {said}");
+    }
 }
 
 #[test]

@@ -53,7 +53,7 @@
 //! intermediate_size = 9216
 //! num_attention_heads = 16      # a share is rounded to a multiple of num_key_value_heads
 //! num_key_value_heads = 4       # divides the teacher's: neighbours become their mean
-//! drop_layers = [15, 16]        # counted from 0
+//! drop_layers = [15, 16]        # counted from 0; or: num_hidden_layers = 16, and which go is searched for
 //! round_to = 8                  # 8 | 32 | 64 | 128 | 256, or any other: what the hardware's tiles are made for
 //! head_add_back = "off"         # off | plus | minus: queries of heads that go, added to those of heads that stay
 //! norm_compensation = false     # true: the norms' gains make up for the channels that go
@@ -63,6 +63,8 @@
 //! sites = "nvidia"              # nvidia | paper: where activations are looked at
 //! sequence_aggregation = "mean" # mean | l2 | variance, over the positions of a sequence
 //! batch_aggregation = "l2"      # mean | l2 | variance, over the sequences
+//! depth = "perplexity"          # perplexity | block_importance | logit_error: which layers go, with num_hidden_layers
+//! depth_contiguous = true       # false: the layers that are least missed alone
 //! importance = "run/scores/sums.parquet"  # what another run measured; measured anew, if absent
 //!
 //! [distil]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::size::Size;
-pub use crate::prune::{Aggregation, Aggregations, HeadAddBack, Score, Sites};
+pub use crate::prune::{Aggregation, Aggregations, Depth, HeadAddBack, Score, Sites};
 
 /// Shares are rounded to a multiple of this, unless `round_to` says otherwise.
 pub const DEFAULT_ROUND_TO: usize = 8;
@@ -29,6 +29,9 @@ pub struct Prune {
     /// the one way to a smaller KV cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_key_value_heads: Option<Size>,
+    /// Layers that stay; which, is searched for. Instead of `drop_layers`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_hidden_layers: Option<Size>,
     /// Layers that go, counted from 0.
     pub drop_layers: Vec<usize>,
     /// Shares of `hidden_size` and `intermediate_size` are rounded to the nearest multiple of this: 8 is the least
@@ -61,6 +64,17 @@ pub struct Prune {
     /// `scores/sums.parquet` of another run of this teacher: then nothing is measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub importance: Option<String>,
+    /// What layers are scored by, where `num_hidden_layers` has them searched for.
+    #[serde(skip_serializing_if = "is_default")]
+    pub depth: Depth,
+    /// Whether the layers that go follow one another.
+    #[serde(skip_serializing_if = "is_true")]
+    pub depth_contiguous: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -100,6 +114,7 @@ impl Default for Prune {
             intermediate_size: None,
             num_attention_heads: None,
             num_key_value_heads: None,
+            num_hidden_layers: None,
             drop_layers: Vec::new(),
             round_to: DEFAULT_ROUND_TO,
             head_add_back: HeadAddBack::Off,
@@ -111,6 +126,8 @@ impl Default for Prune {
             sequence_aggregation: Aggregations::default().sequence,
             batch_aggregation: Aggregations::default().batch,
             importance: None,
+            depth: Depth::default(),
+            depth_contiguous: true,
         }
     }
 }

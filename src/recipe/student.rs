@@ -82,6 +82,8 @@ impl Prune {
             let expected = format!("fewer than the teacher's {layers} layers");
             return Err(wrong("drop_layers", expected, self.drop_layers.len().to_string()));
         }
+        let stay =
+            sized("num_hidden_layers", self.num_hidden_layers, layers - self.drop_layers.len(), 1)?;
         Ok(ModelConfig {
             hidden_size: sized(
                 "hidden_size",
@@ -97,7 +99,7 @@ impl Prune {
             )?,
             num_attention_heads: heads,
             num_key_value_heads: groups,
-            num_hidden_layers: layers - self.drop_layers.len(),
+            num_hidden_layers: stay,
             ..teacher.clone()
         })
     }
@@ -141,6 +143,14 @@ mod tests {
     }
 
     #[test]
+    fn layers_that_stay_are_a_number_or_a_share_rounded_to_one_layer() {
+        for (layers, stay) in [("20", 20), ("\"50%\"", 16), ("\"1%\"", 1), ("\"98%\"", 31)] {
+            let config = student(&format!("num_hidden_layers = {layers}")).unwrap();
+            assert_eq!(config.num_hidden_layers, stay, "{layers}");
+        }
+    }
+
+    #[test]
     fn shapes_that_cannot_be_cut_out_of_the_teacher_are_refused() {
         for (prune, message) in [
             (
@@ -150,6 +160,10 @@ mod tests {
             (
                 "intermediate_size = 20000",
                 "`prune.intermediate_size`: expected 1 to the teacher's 14336, found 20000",
+            ),
+            (
+                "num_hidden_layers = 33",
+                "`prune.num_hidden_layers`: expected 1 to the teacher's 32, found 33",
             ),
             (
                 "num_attention_heads = 20",

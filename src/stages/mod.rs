@@ -1,7 +1,7 @@
 //! The stages of a run, in their order: what implements the roles of the graphs.
 //!
 //! ```text
-//! prepare → pretrain → correct → observe → prune → distil → control → evaluate → export
+//! prepare → pretrain → correct → observe → depth → prune → distil → control → evaluate → export
 //! ```
 //!
 //! A stage that is sealed is passed over, one that is not goes on from its newest checkpoint, so a run that is
@@ -12,13 +12,16 @@
 //! | [`prepare`] | [`pass`](dataflows::graphs::pass) over the chunks of the text | the shards so far |
 //! | [`train`] | [`distil`](dataflows::graphs::distil): pretrain, correct, distil, control | weights, moments, rows |
 //! | [`observe`] | `pass` over calibration sequences | sums of importance |
+//! | [`depth`] | `pass` over calibration sequences | sums of each layer's and block's removal |
 //! | [`prune`] | none: a pure function of the scores | |
 //! | [`evaluate`] | `pass` over held-out sequences | sums of losses |
 //! | [`export`] | none: files | |
 
+pub mod calibration;
 pub mod commit;
 pub mod context;
 pub mod data;
+pub mod depth;
 pub mod evaluate;
 pub mod export;
 pub mod inputs;
@@ -52,6 +55,7 @@ pub fn run(ctx: &Arc<Context>) -> Result<Option<evaluate::Evaluated>, Error> {
     train::pretrain(ctx, &data)?;
     train::correct(ctx, &data)?;
     observe::observe(ctx, &data)?;
+    depth::depth(ctx, &data)?;
     prune::prune(ctx, &data)?;
     train::distil(ctx, &data)?;
     train::control(ctx, &data)?;
@@ -73,8 +77,10 @@ pub fn steps_of(recipe: &crate::recipe::Recipe) -> Vec<(&'static str, Option<u64
     );
     let correct = recipe.correction_before();
     stages.extend(correct.map(|train| ("correct", Some(train.steps_for(seq_tokens)))));
-    if recipe.prune.is_some() {
-        stages.extend([("observe", None), ("prune", None)]);
+    if let Some(prune) = &recipe.prune {
+        stages.push(("observe", None));
+        stages.extend(prune.num_hidden_layers.map(|_| ("depth", None)));
+        stages.push(("prune", None));
     }
     stages.extend(distil.map(|steps| ("distil", Some(steps))));
     stages

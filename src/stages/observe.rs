@@ -3,17 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use dataflows::roles::{Feed, Fold, Staging, Work};
+use dataflows::roles::{Fold, Staging, Work};
 use dataflows::{At, Failure, InProcess, Step};
-use datasets::loader::Loader;
 use datasets::store::{Checkpoint, Checkpoints};
 use serde_json::json;
 
+use super::calibration::Calibration;
 use super::commit::part;
 use super::context::Context;
 use super::data::Data;
 use super::passes::{PassOver, pass_over};
-use super::train::feed::sequences;
 use super::watch::Watching;
 use super::{models, train::in_working_type};
 use crate::distill::Batch;
@@ -89,7 +88,8 @@ fn pass(
     let of = Fingerprint::of(teacher, data.header.tokenizer);
     let loader = Arc::clone(&data.train);
     let apart = ctx.run.recipe.tokens.document_mask;
-    let feed = move |_| Feeding { loader: Arc::clone(&loader), apart, batch, end };
+    let feed =
+        move |_| Calibration { loader: Arc::clone(&loader), apart, batch, end, shards: SHARDS };
     let observer = in_working_type(ctx, teacher);
     let power = prune.norm_compensation;
     let work = move |_| Observing { teacher: observer.clone(), sites, power };
@@ -200,25 +200,6 @@ pub fn scores(ctx: &Context, data: &Data, prune: &Prune) -> Result<Scores, Error
     let teacher = models::original(ctx, data)?;
     let importance = observed(ctx, data, prune, &teacher)?;
     scored(prune, importance.as_ref().map(|(importance, _)| importance), &teacher)
-}
-
-struct Feeding {
-    loader: Arc<Loader>,
-    apart: bool,
-    batch: u64,
-    end: u64,
-}
-
-impl Feed for Feeding {
-    /// None where the last step has fewer micro-batches.
-    type Batch = Option<Batch>;
-
-    fn feed(&mut self, at: At) -> Result<Option<Batch>, Failure> {
-        let first = (at.step.0 * u64::from(SHARDS) + u64::from(at.shard)) * self.batch;
-        let last = (first + self.batch).min(self.end);
-        let sequences = sequences(&self.loader, first..last).map_err(Failure::of)?;
-        Ok((!sequences.is_empty()).then(|| Batch::new(&sequences, self.apart)))
-    }
 }
 
 /// What a micro-batch adds; the second if the recipe asks for it.

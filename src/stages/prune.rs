@@ -6,6 +6,7 @@ use datasets::store::{digest_file, write_atomic};
 use serde_json::json;
 
 use super::context::Context;
+use super::depth;
 use super::models;
 use super::observe::{residual, scores};
 use crate::error::Error;
@@ -36,8 +37,7 @@ pub fn prune(ctx: &Arc<Context>, data: &super::data::Data) -> Result<(), Error> 
     }
     let teacher = models::teacher_config(ctx, data)?;
     let student = recipe.student_config(&teacher)?;
-    let stays = |layer: &usize| !prune.drop_layers.contains(layer);
-    let layers: Vec<usize> = (0..teacher.num_hidden_layers).filter(stays).collect();
+    let layers = depth::kept(ctx, prune, &teacher)?;
     let scores = scores(ctx, data, prune)?;
     let mut plan = PrunePlan::choose(&teacher, &student, &layers, &scores)?;
     if !prune.head_add_back.is_off() {

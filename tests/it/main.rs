@@ -10,6 +10,7 @@ mod cli;
 mod command;
 mod correction;
 mod data;
+mod depth;
 mod oracle;
 mod parity;
 mod resume;

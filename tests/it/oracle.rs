@@ -15,7 +15,8 @@ use stillflow::eval::losses::{lesson, over};
 use stillflow::eval::report::Text;
 use stillflow::eval::{HeldOut, ModelReport, Report};
 use stillflow::model::{Decoder, Weight};
-use stillflow::prune::{Aggregations, Importance, PrunePlan, Scores, Sites, cut};
+use stillflow::prune::depth::walk::Walk;
+use stillflow::prune::{Aggregations, DepthSums, Importance, PrunePlan, Scores, Sites, cut};
 use stillflow::recipe::{Recipe, Train};
 use stillflow::stages::data::bytes_per_token;
 use stillflow::stages::prepare::Kind;
@@ -241,6 +242,10 @@ fn a_run_ends_with_the_bytes_of_a_plain_loop() {
 
     let prune = recipe.prune.as_ref().unwrap();
     let mut importance = Importance::zeros(&config, Sites::Nvidia);
+    let dropped =
+        config.num_hidden_layers - recipe.student_config(&config).unwrap().num_hidden_layers;
+    let walk = Walk::new(teacher.clone(), dropped);
+    let mut depth = DepthSums::zeros(config.num_hidden_layers, dropped);
     let mut first = 0;
     while first < prune.calibration_sequences {
         let last = (first + prune.calibration_batch).min(prune.calibration_sequences);
@@ -248,12 +253,17 @@ fn a_run_ends_with_the_bytes_of_a_plain_loop() {
         let documents = batch.documents();
         let ids = batch.inputs(&device);
         let documents = documents.as_ref();
+        depth.add(&walk.sums(&batch));
         importance.add(&Importance::of(&teacher, &ids, documents, Sites::Nvidia));
         first = last;
     }
     let shape = recipe.student_config(&config).unwrap();
+    let gone = depth.choose(prune.depth, prune.depth_contiguous);
+    assert_eq!(gone.len(), 1);
     let layers: Vec<usize> =
-        (0..config.num_hidden_layers).filter(|layer| !prune.drop_layers.contains(layer)).collect();
+        (0..config.num_hidden_layers).filter(|layer| !gone.contains(layer)).collect();
+    let saved = oracle.run.join("scores/num_hidden_layers.parquet");
+    assert_eq!(DepthSums::read(&saved, config.num_hidden_layers, dropped).unwrap(), depth);
     let scores = Scores::activation(&importance, Aggregations::default(), &config);
     let plan = PrunePlan::choose(&config, &shape, &layers, &scores).unwrap();
     assert_eq!(read(&oracle.run.join("plan.toml")), toml::to_string(&plan).unwrap());

@@ -11,8 +11,9 @@ use super::runs::{Ended, Small, checkpoints, copy_dir, flip};
 
 /// Of the small recipe's `[distil]`.
 const CHECKPOINT_EVERY: u64 = 7;
-/// The commits of the small run up to the third of `distil`: 3 legs each of `survey` and `prepare`, 5 of `pretrain`, 2 of `observe`.
-const THIRD_OF_DISTIL: &str = "committed:19";
+/// The commits of the small run up to the third of `distil`: 3 legs each of `survey` and `prepare`, 5 of `pretrain`,
+/// 3 of `correct`, 2 of `observe`, 5 of `depth`.
+const THIRD_OF_DISTIL: &str = "committed:24";
 
 /// Runs until the stage's first checkpoint, and stops there by Ctrl-C. What was there may be behind it already.
 fn interrupt_in(small: &Small, dir: &Path, stage: &str, more: &[&str]) -> Ended {
@@ -187,7 +188,8 @@ fn a_stage_of_which_no_checkpoint_is_left_begins_anew() {
 #[test]
 fn a_damaged_seal_is_as_good_as_none() {
     let small = Small::shared();
-    for stage in "prepare pretrain correct observe prune distil control evaluate export".split(' ')
+    for stage in
+        "prepare pretrain correct observe depth prune distil control evaluate export".split(' ')
     {
         let dir = small.path("unsealed");
         copy_dir(&small.reference(), &dir);
@@ -205,16 +207,20 @@ fn a_sealed_stage_whose_last_checkpoint_is_damaged_is_not_taken_for_an_earlier_o
     let small = Small::shared();
     // After the third of distil come 2 more, 5 of control, and the first of evaluate.
     let dir = small.path("sealed");
-    let ended = small.start(&dir, &[], &[("STILLFLOW_ABORT", "committed:27")]).wait();
+    let ended = small.start(&dir, &[], &[("STILLFLOW_ABORT", "committed:32")]).wait();
     assert!(ended.status.code().is_none(), "{}", ended.stderr);
     assert!(
         dir.join("stages/control.json").is_file() && !dir.join("stages/evaluate.json").exists()
     );
-    for stage in ["pretrain", "correct", "observe", "distil", "control"] {
+    for stage in ["pretrain", "correct", "observe", "depth", "distil", "control"] {
         let damaged = small.path("sealed-damaged");
         copy_dir(&dir, &damaged);
         let (_, newest) = checkpoints(&damaged, stage).pop().unwrap();
-        let part = if stage == "observe" { "importance.parquet" } else { "trainer.safetensors" };
+        let part = match stage {
+            "observe" => "importance.parquet",
+            "depth" => "depth.parquet",
+            _ => "trainer.safetensors",
+        };
         flip(&newest.join(part));
         let ended = finish(
             &small,

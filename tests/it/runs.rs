@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use datasets::grammar::Grammar;
 use tempfile::TempDir;
 
-/// Quickstart with every stage and a correction of the teacher, a little of each: several micro-batches a step, several shards of tokens, ends that
-/// are no multiple of `checkpoint_every`, a mixture whose weights change, documents packed whole and apart, a loss of two terms, and a student that lost heads, neurons and channels.
+/// Quickstart with every stage and a correction of the teacher, a little of each: several micro-batches a step, several
+/// shards of tokens, ends that are no multiple of `checkpoint_every`, a mixture whose weights change, documents packed
+/// whole and apart, a loss of two terms, and a student that lost heads, neurons, channels and a layer that was searched for.
 const RECIPE: &str = r#"
 extends = "quickstart"
 
@@ -62,7 +63,7 @@ evaluate_every = 3
 
 [prune]
 num_attention_heads = "50%"
-drop_layers = [1]
+num_hidden_layers = 2
 calibration_sequences = 150
 calibration_batch = 2
 
