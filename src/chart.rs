@@ -9,7 +9,7 @@ const BLUE_GREY: RGBColor = RGBColor(69, 105, 144);
 const ORANGE: RGBColor = RGBColor(214, 122, 48);
 const WIDTH: u32 = 860;
 const ROW: u32 = 26;
-const FONT: &str = "sans-serif";
+pub(crate) const FONT: &str = "sans-serif";
 
 /// A chart that could not be drawn.
 #[derive(Debug, thiserror::Error)]
@@ -141,9 +141,10 @@ pub fn points(
     })
 }
 
-type Drawing<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+pub(crate) type Drawing<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
-fn draw(
+/// Paints on white, and writes it.
+pub(crate) fn draw(
     path: &Path,
     size: (u32, u32),
     paint: impl FnOnce(&Drawing<'_>) -> Result<(), Box<dyn std::error::Error>>,

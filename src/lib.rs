@@ -18,6 +18,7 @@ pub mod cli;
 pub mod distill;
 pub mod error;
 pub mod eval;
+pub mod heat_map;
 pub mod model;
 pub mod plan;
 pub mod prune;

@@ -14,6 +14,7 @@ mod input;
 mod ls;
 mod new;
 mod plan;
+mod plans;
 mod run;
 mod show;
 

@@ -6,9 +6,12 @@ use clap::Args;
 use datasets::store::{Checkpoints, digest_bytes};
 use serde::Serialize;
 
-use super::Format;
 use super::input::recipe_of;
+use super::{Format, plans};
 use crate::error::Error;
+use crate::model::ModelConfig;
+use crate::prune::PrunePlan;
+use crate::recipe::read_plan;
 use crate::run::Seal;
 use crate::stages::{evaluate, steps_of};
 
@@ -17,10 +20,18 @@ use crate::stages::{evaluate, steps_of};
 #[command(after_help = "\
 Examples:
   stillflow show runs/quickstart
-  stillflow show runs/quickstart --format json")]
+  stillflow show runs/quickstart --format json
+  stillflow show runs/first --diff runs/second
+  stillflow show runs/second --after runs/first > plan.toml")]
 pub(super) struct Show {
-    /// A run directory
+    /// A run directory; with --diff or --after a plan's file does too
     run: PathBuf,
+    /// How its plan differs from that of this run, or in this file
+    #[arg(long, value_name = "RUN|PLAN", conflicts_with = "after")]
+    diff: Option<PathBuf>,
+    /// Its plan, whose teacher is this run's student, as one plan of this run's teacher: TOML, for `prune.plan`
+    #[arg(long, value_name = "RUN")]
+    after: Option<PathBuf>,
     /// Print it as this
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -31,6 +42,7 @@ struct Shown {
     run: String,
     description: String,
     stages: Vec<Stage>,
+    plan: Option<plans::Kept>,
     evaluated: Option<evaluate::Evaluated>,
 }
 
@@ -44,6 +56,19 @@ struct Stage {
 
 impl Show {
     pub(super) fn run(self) -> Result<(), Error> {
+        if let Some(other) = &self.diff {
+            let lines = plans::difference(&self.run, other)?;
+            match self.format {
+                Format::Json => super::print_json(&lines),
+                Format::Text if lines.is_empty() => super::print("they make the same student\n"),
+                Format::Text => super::print(&format!("{}\n", lines.join("\n"))),
+            }
+            return Ok(());
+        }
+        if let Some(first) = &self.after {
+            super::print(&plans::composed(first, &self.run, &teacher_of(first)?)?);
+            return Ok(());
+        }
         let shown = look(&self.run)?;
         if self.format == Format::Json {
             super::print_json(&shown);
@@ -58,11 +83,30 @@ impl Show {
             };
             super::print(&format!("{:>9}  {}{step}\n", stage.name, stage.state));
         }
+        if let Some(kept) = &shown.plan {
+            super::print(&format!("\n{}", kept.text()));
+        }
+        if let Some(picture) = plans::picture(&self.run, plan_of(&self.run)?.as_ref())? {
+            super::print(&format!("\n{picture}"));
+        }
         if let Some(evaluated) = &shown.evaluated {
             super::print(&format!("\n{}", evaluated.report.table(&evaluated.tokens_per_second)));
         }
         Ok(())
     }
+}
+
+/// The plan of a run, if it has one yet.
+fn plan_of(run: &Path) -> Result<Option<PrunePlan>, Error> {
+    let path = plans::plan_path(run);
+    Ok(path.is_file().then(|| read_plan(&path, None)).transpose()?)
+}
+
+/// The shape of a run's teacher: what its sources bring of words is in its embedding.
+fn teacher_of(run: &Path) -> Result<ModelConfig, Error> {
+    let (_, recipe) = recipe_of(run)?;
+    // The vocabulary is in no plan.
+    Ok(recipe.teacher_shape(1)?)
 }
 
 fn look(run: &Path) -> Result<Shown, Error> {
@@ -90,6 +134,7 @@ fn look(run: &Path) -> Result<Shown, Error> {
         run: run.display().to_string(),
         description,
         stages,
+        plan: plan_of(run)?.as_ref().map(plans::Kept::of),
         evaluated: evaluate::read(run),
     })
 }

@@ -79,16 +79,13 @@ pub(super) fn of(
             (None, 0) => "weights alone".to_owned(),
             _ => format!("{} sequences, forward only", thousands(sequences)),
         };
-        push(
-            "observe",
-            &["teacher", "tokens"],
-            &["scores"],
-            work,
-            tokens * float(flops.teacher.total()),
-        );
+        if prune.plan.is_none() {
+            let flops = tokens * float(flops.teacher.total());
+            push("observe", &["teacher", "tokens"], &["scores"], work, flops);
+        }
         let layers = teacher.num_hidden_layers;
         let dropped = layers - student.num_hidden_layers;
-        if prune.num_hidden_layers.is_some() && dropped > 0 {
+        if prune.searches_layers() && dropped > 0 {
             let sequences = prune.calibration_sequences;
             let passes =
                 float(depth::layer_forwards(layers, dropped) as u64) / float(layers as u64);
@@ -102,7 +99,8 @@ pub(super) fn of(
                 float(sequences) * float(seq_tokens) * each,
             );
         }
-        push("prune", &["teacher", "scores"], &["plan", "student"], "one cut".into(), 0.0);
+        let by = if prune.plan.is_some() { "prune.plan" } else { "scores" };
+        push("prune", &["teacher", by], &["plan", "student"], "one cut".into(), 0.0);
     }
     let student = if recipe.prune.is_some() { "student" } else { "a copy of the teacher" };
     if let (Some(distil), Some(each)) = (&recipe.distil, flops.distil) {

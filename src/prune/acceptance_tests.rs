@@ -514,3 +514,40 @@ fn the_power_of_the_residual_stream_at_rest() {
     let error = Residual::read(&path, &other).unwrap_err().to_string();
     assert!(error.ends_with("holds 108 sums, this model has 84"), "{error}");
 }
+
+/// A plan of a plan's student is a plan: every axis twice.
+#[test]
+fn two_plans_after_one_another_are_their_composition() {
+    for model in models() {
+        let shape = |hidden, neurons, heads, groups, layers| ModelConfig {
+            hidden_size: hidden,
+            intermediate_size: neurons,
+            num_attention_heads: heads,
+            num_key_value_heads: groups,
+            num_hidden_layers: layers,
+            ..model.config.clone()
+        };
+        let mut residual = Residual::zeros(&model.config);
+        let _ = model.hidden(&ids(), None, &mut |l, site, x| residual.see(l, site, x, BATCH));
+        let mut first = chosen(&model, &shape(10, 8, 6, 2, 3), &[0, 2, 3]);
+        first.pair_heads(&model.config, &importance(&model), HeadAddBack::Plus);
+        first.compensate(&residual);
+        let once = cut(&model, &first).unwrap();
+        let mut residual = Residual::zeros(&once.config);
+        let _ = once.hidden(&ids(), None, &mut |l, site, x| residual.see(l, site, x, BATCH));
+        let mut second = chosen(&once, &shape(7, 5, 4, 1, 2), &[0, 2]);
+        second.compensate(&residual);
+        let twice = cut(&once, &second).unwrap();
+        let both = first.then(&second, &model.config).unwrap();
+        assert_eq!(both.layers[0].kv_groups, Some(vec![vec![0, 1, 2, 3]]));
+        assert_same("composed", &cut(&model, &both).unwrap(), &twice);
+        let text = toml::to_string(&both).unwrap();
+        assert_eq!(toml::from_str::<PrunePlan>(&text).unwrap(), both, "{text}");
+
+        let mut again = second.clone();
+        again.pair_heads(&once.config, &importance(&once), HeadAddBack::Plus);
+        let said = first.then(&again, &model.config).unwrap_err().to_string();
+        assert!(said.starts_with("the plans do not compose: both add"), "{said}");
+        assert!(second.then(&first, &model.config).is_err(), "the first is not of that student");
+    }
+}

@@ -59,6 +59,16 @@ pub enum PlanError {
         /// In the scores.
         found: usize,
     },
+    /// The plan is of another model, or by other scores.
+    #[error("the plan is of another model: expected {what} {expected}, found {found}")]
+    Other {
+        /// `teacher` or `scores`.
+        what: &'static str,
+        /// The digest here.
+        expected: String,
+        /// The plan's.
+        found: String,
+    },
     /// Two plans of which the second is not of the first's student, or that cannot be one.
     #[error("the plans do not compose: {reason}")]
     Compose {
@@ -73,7 +83,10 @@ impl PlanError {
     pub fn place(&self) -> Option<Place> {
         match self {
             Self::Value { place, .. } => Some(*place),
-            Self::Merge { .. } | Self::Scores { .. } | Self::Compose { .. } => None,
+            Self::Merge { .. }
+            | Self::Scores { .. }
+            | Self::Other { .. }
+            | Self::Compose { .. } => None,
         }
     }
 }
@@ -119,6 +132,26 @@ impl Looking {
 }
 
 impl PrunePlan {
+    /// Refuses a plan that says it is of another teacher, or by other scores, where it says so.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError::Other`].
+    pub fn check_origin(&self, teacher: &str, scores: Option<&str>) -> Result<(), PlanError> {
+        for (what, found, expected) in [
+            ("teacher", self.teacher.as_deref(), Some(teacher)),
+            ("scores", self.scores.as_deref(), scores),
+        ] {
+            if let (Some(found), Some(expected)) = (found, expected)
+                && found != expected
+            {
+                let (expected, found) = (expected.to_owned(), found.to_owned());
+                return Err(PlanError::Other { what, expected, found });
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses a plan that does not fit the model.
     ///
     /// # Errors

@@ -16,13 +16,18 @@
 //! | [`choose`] | a plan by scores and sizes: a pure function |
 //! | [`add_back`] | which removed heads go into which that stay |
 //! | [`fit`] | whether a plan fits a model |
+//! | [`compose`] | two plans as one |
+//! | [`difference`] | how two plans differ |
+//! | [`scores`] | written scores, read again |
 //! | [`surgery`] | a model and a plan into a smaller model; decides nothing |
 
 pub mod add_back;
 pub mod aggregation;
 pub mod axis;
 pub mod choose;
+pub mod compose;
 pub mod depth;
+pub mod difference;
 pub mod fingerprint;
 pub mod fit;
 pub mod importance;
@@ -33,6 +38,7 @@ pub mod scores;
 pub mod sites;
 pub mod sums;
 pub mod surgery;
+pub mod written;
 
 #[cfg(test)]
 mod acceptance_tests;

@@ -216,6 +216,7 @@ fn check_prune(prune: &Prune) -> Result<(), RecipeError> {
         ensure(by == Depth::default(), "prune.depth", expected, by.name())?;
         ensure(prune.depth_contiguous, "prune.depth_contiguous", expected, "false")?;
     }
+    ensure(prune.plan.as_deref() != Some(""), "prune.plan", "a plan's file", "an empty text")?;
     let mut layers = prune.drop_layers.clone();
     layers.sort_unstable();
     match layers.windows(2).find(|pair| pair[0] == pair[1]) {

@@ -57,6 +57,7 @@
 //! round_to = 8                  # 8 | 32 | 64 | 128 | 256, or any other: what the hardware's tiles are made for
 //! head_add_back = "off"         # off | plus | minus: queries of heads that go, added to those of heads that stay
 //! norm_compensation = false     # true: the norms' gains make up for the channels that go
+//! plan = "plan.toml"            # a plan of one's own in the place of scores and sizes, such as another run's, changed
 //! calibration_sequences = 1024
 //! calibration_batch = 4
 //! score = "activation"          # activation | magnitude | activation_times_magnitude
@@ -121,6 +122,7 @@ pub mod export;
 pub mod losses;
 mod merge;
 pub mod mixture;
+mod plan_file;
 pub mod prune;
 mod resolve;
 mod set;
@@ -150,6 +152,7 @@ pub use evaluate::Evaluate;
 pub use export::{Export, ExportDtype};
 pub use losses::{CrossEntropy, ForwardKl, Losses};
 pub use mixture::Phase;
+pub use plan_file::read_plan;
 pub use prune::Prune;
 pub use size::{NotASize, Size};
 pub use teacher::Teacher;

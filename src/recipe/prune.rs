@@ -16,6 +16,10 @@ pub const DEFAULT_CALIBRATION_BATCH: u64 = 4;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Prune {
+    /// A plan of one's own: a `plan.toml`, changed by hand or composed, in the place of scores and sizes. What the
+    /// other keys say must agree with it, and nothing is measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
     /// Width of the residual stream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hidden_size: Option<Size>,
@@ -98,6 +102,12 @@ impl Prune {
         Aggregations { sequence: self.sequence_aggregation, batch: self.batch_aggregation }
     }
 
+    /// Whether it is searched for, which layers go.
+    #[must_use]
+    pub fn searches_layers(&self) -> bool {
+        self.num_hidden_layers.is_some() && self.plan.is_none()
+    }
+
     /// Sequences that the teacher reads for the scores: none where weights alone score, or another run measured.
     #[must_use]
     pub fn observed_sequences(&self) -> u64 {
@@ -110,6 +120,7 @@ impl Prune {
 impl Default for Prune {
     fn default() -> Self {
         Self {
+            plan: None,
             hidden_size: None,
             intermediate_size: None,
             num_attention_heads: None,

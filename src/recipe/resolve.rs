@@ -97,7 +97,7 @@ fn typed(origin: &str, text: &str) -> Result<Recipe, RecipeError> {
     toml::from_str(text).map_err(|error| malformed(origin, text, &error))
 }
 
-fn malformed(origin: &str, text: &str, error: &toml::de::Error) -> RecipeError {
+pub(super) fn malformed(origin: &str, text: &str, error: &toml::de::Error) -> RecipeError {
     let (line, column, excerpt) = place(text, error.span().unwrap_or(0..0));
     let explained = explain(error.message());
     RecipeError::Malformed {

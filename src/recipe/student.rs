@@ -9,7 +9,7 @@ impl Recipe {
     /// # Errors
     ///
     /// If a size is more than the teacher has, the heads do not divide among the key-value heads, or a
-    /// layer that goes is none of the teacher's, or all of them are to go.
+    /// layer that goes is none of the teacher's, or all of them are to go; if `prune.plan` does not fit.
     pub fn student_config(&self, teacher: &ModelConfig) -> Result<ModelConfig, RecipeError> {
         match &self.prune {
             Some(prune) => prune.shape(teacher),
@@ -61,6 +61,9 @@ impl Prune {
     }
 
     fn shape(&self, teacher: &ModelConfig) -> Result<ModelConfig, RecipeError> {
+        if let Some(plan) = &self.plan {
+            return self.planned(plan, teacher);
+        }
         let groups = self.key_value_heads(teacher)?;
         let heads = sized(
             "num_attention_heads",

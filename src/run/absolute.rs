@@ -15,6 +15,9 @@ pub(super) fn with_absolute_paths(mut recipe: Recipe) -> Recipe {
     };
     absolute(&mut recipe.teacher.model);
     absolute(&mut recipe.tokens.tokenizer);
+    if let Some(prune) = &mut recipe.prune {
+        absolute(&mut prune.plan);
+    }
     for source in recipe.data.values_mut() {
         absolute(&mut source.path);
         absolute(&mut source.held_out);

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use datasets::store::{
-    Checkpoint, Checkpoints, Digest, RunLock, create_dir_all, digest_bytes, write_atomic,
+    Checkpoint, Checkpoints, Digest, RunLock, create_dir_all, digest_bytes, digest_file,
+    write_atomic,
 };
 use serde_json::{Value, json};
 
@@ -179,6 +180,9 @@ fn inputs(recipe: &Recipe) -> Result<BTreeMap<String, Digest>, Error> {
     let mut inputs = BTreeMap::new();
     for path in [&recipe.teacher.model, &recipe.tokens.tokenizer].into_iter().flatten() {
         digest_inputs(Path::new(path), &mut inputs)?;
+    }
+    if let Some(plan) = recipe.prune.as_ref().and_then(|prune| prune.plan.as_ref()) {
+        inputs.insert(plan.clone(), digest_file(Path::new(plan))?);
     }
     Ok(inputs)
 }

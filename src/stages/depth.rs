@@ -32,7 +32,7 @@ const SUMS: &str = "depth.parquet";
 /// Layers that are to go and are searched for.
 fn dropped(ctx: &Context, prune: &Prune, teacher: &ModelConfig) -> Result<usize, Error> {
     let stay = ctx.run.recipe.student_config(teacher)?.num_hidden_layers;
-    let searched = prune.num_hidden_layers.is_some();
+    let searched = prune.searches_layers();
     Ok(if searched { teacher.num_hidden_layers - stay } else { 0 })
 }
 

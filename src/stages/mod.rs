@@ -78,8 +78,8 @@ pub fn steps_of(recipe: &crate::recipe::Recipe) -> Vec<(&'static str, Option<u64
     let correct = recipe.correction_before();
     stages.extend(correct.map(|train| ("correct", Some(train.steps_for(seq_tokens)))));
     if let Some(prune) = &recipe.prune {
-        stages.push(("observe", None));
-        stages.extend(prune.num_hidden_layers.map(|_| ("depth", None)));
+        stages.extend(prune.plan.is_none().then_some(("observe", None)));
+        stages.extend(prune.searches_layers().then_some(("depth", None)));
         stages.push(("prune", None));
     }
     stages.extend(distil.map(|steps| ("distil", Some(steps))));

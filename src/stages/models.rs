@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use datasets::store::digest_bytes;
 use kernels::DType;
 
 use super::context::Context;
@@ -11,6 +12,8 @@ use crate::distill::state;
 use crate::error::Error;
 use crate::model::{Decoder, ModelConfig};
 use crate::prune::{PrunePlan, cut};
+use crate::recipe::read_plan;
+use crate::run::Origin;
 use crate::weights::{ModelDirectory, load};
 
 /// The teacher's shape.
@@ -76,17 +79,46 @@ pub fn plan_path(ctx: &Context) -> PathBuf {
 /// The plan that [`prune`](super::prune) wrote, if the recipe prunes.
 ///
 /// # Errors
-/// [`Error::Malformed`] if it is not one, [`Error::Plan`] if it does not fit the teacher.
+/// [`Error::Recipe`] if it is not one or does not fit the teacher, [`Error::Plan`] if it is of another.
 pub fn plan(ctx: &Context, teacher: &ModelConfig) -> Result<Option<PrunePlan>, Error> {
     if ctx.run.recipe.prune.is_none() {
         return Ok(None);
     }
-    let path = plan_path(ctx);
-    let text = std::fs::read_to_string(&path).map_err(Error::io(&path, "read"))?;
-    let plan: PrunePlan = toml::from_str(&text)
-        .map_err(|error| Error::Malformed { path, reason: error.to_string() })?;
-    plan.check(teacher)?;
+    let plan = read_plan(&plan_path(ctx), Some(teacher))?;
+    plan.check_origin(&teacher_digest(ctx)?, super::observe::scores_digest(ctx).as_deref())?;
     Ok(Some(plan))
+}
+
+/// The digest of what the teacher is made of: of its directory's files by their names, or of what it was trained to.
+///
+/// # Errors
+/// [`Error::Store`] if the run's `origin.json` cannot be read, [`Error::NoCheckpoint`] if it is not trained.
+pub fn teacher_digest(ctx: &Context) -> Result<String, Error> {
+    let mut text = String::new();
+    let made_by = match (&ctx.run.recipe.pretrain, ctx.run.recipe.correction_before()) {
+        (_, Some(_)) => Some("correct"),
+        (Some(_), None) => Some("pretrain"),
+        (None, None) => None,
+    };
+    match (made_by, &ctx.run.recipe.teacher.model) {
+        (None, Some(directory)) => {
+            let inputs = Origin::read(&ctx.run.path.join("origin.json"))?.inputs;
+            let directory = Path::new(directory);
+            for (path, digest) in &inputs {
+                if let Ok(name) = Path::new(path).strip_prefix(directory) {
+                    text.push_str(&format!("{} {digest}\n", name.display()));
+                }
+            }
+        }
+        (stage, _) => {
+            let stage = stage.unwrap_or("pretrain");
+            let newest = ctx.run.newest_checkpoint(stage)?;
+            let state = newest.parts.iter().find(|part| part.name == STATE);
+            let state = state.ok_or_else(|| ctx.run.no_checkpoint(stage))?;
+            text.push_str(&format!("{STATE} {}\n", state.digest));
+        }
+    }
+    Ok(digest_bytes(text.as_bytes()).to_string())
 }
 
 /// The student before distillation: the [`original`], cut.

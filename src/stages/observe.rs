@@ -18,6 +18,7 @@ use super::{models, train::in_working_type};
 use crate::distill::Batch;
 use crate::error::Error;
 use crate::model::Decoder;
+use crate::prune::written::digest_scores;
 use crate::prune::{Fingerprint, Importance, Residual, Score, Scores, Sites};
 use crate::recipe::Prune;
 
@@ -39,7 +40,8 @@ const SUMS_AT_REST: &str = "sums.parquet";
 /// [`Error::Importance`] if a sum or a score is not finite; [`Error::Sums`] if another run's are another teacher's; see
 /// [`Error`].
 pub fn observe(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
-    let Some(prune) = &ctx.run.recipe.prune else { return Ok(()) };
+    let prune = ctx.run.recipe.prune.as_ref().filter(|prune| prune.plan.is_none());
+    let Some(prune) = prune else { return Ok(()) };
     let sequences = prune.observed_sequences();
     let steps = sequences.div_ceil(prune.calibration_batch * u64::from(SHARDS));
     let is_done = match steps {
@@ -71,7 +73,8 @@ pub fn observe(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
         None if sequences == 0 => ctx.progress.say(&format!("{STAGE:>9}: weights alone")),
         None => {}
     }
-    ctx.run.write_seal(STAGE, json!({"sequences": seen}))?;
+    let digest = digest_scores(&dir)?;
+    ctx.run.write_seal(STAGE, json!({"sequences": seen, "scores": digest}))?;
     Ok(())
 }
 
@@ -151,6 +154,11 @@ fn observed(
         Some((layer, site)) => Err(Error::Importance { layer, site }),
         None => Ok(Some(sums)),
     }
+}
+
+/// The digest of the scores that the stage left, if it ran.
+pub fn scores_digest(ctx: &Context) -> Option<String> {
+    Some(ctx.run.seal(STAGE)?.result.get("scores")?.as_str()?.to_owned())
 }
 
 /// The power of the residual stream that the stage left, if the recipe asks for it.

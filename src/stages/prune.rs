@@ -1,5 +1,6 @@
 //! Scores into a plan: no state, no randomness, one file.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use datasets::store::{digest_file, write_atomic};
@@ -8,9 +9,11 @@ use serde_json::json;
 use super::context::Context;
 use super::depth;
 use super::models;
-use super::observe::{residual, scores};
+use super::observe::{residual, scores, scores_digest};
 use crate::error::Error;
+use crate::model::ModelConfig;
 use crate::prune::PrunePlan;
+use crate::recipe::{Prune, read_plan};
 
 /// Its name.
 pub const STAGE: &str = "prune";
@@ -31,21 +34,22 @@ pub fn prune(ctx: &Arc<Context>, data: &super::data::Data) -> Result<(), Error> 
             return Ok(());
         }
         ctx.progress.say(&format!(
-            "warning: `{}` is not what was sealed; it is chosen anew",
+            "warning: `{}` is not what was sealed; it is chosen anew (a plan of your own: `prune.plan`, in another run)",
             path.display()
         ));
     }
     let teacher = models::teacher_config(ctx, data)?;
     let student = recipe.student_config(&teacher)?;
-    let layers = depth::kept(ctx, prune, &teacher)?;
-    let scores = scores(ctx, data, prune)?;
-    let mut plan = PrunePlan::choose(&teacher, &student, &layers, &scores)?;
-    if !prune.head_add_back.is_off() {
-        plan.pair_heads(&teacher, &scores, prune.head_add_back);
-    }
-    if let Some(residual) = residual(ctx, &teacher)? {
-        plan.compensate(&residual);
-    }
+    let digest = models::teacher_digest(ctx)?;
+    let mut plan = match &prune.plan {
+        Some(own) => {
+            let plan = read_plan(Path::new(own), Some(&teacher))?;
+            plan.check_origin(&digest, None)?;
+            plan
+        }
+        None => choose(ctx, data, prune, &teacher, &student)?,
+    };
+    plan.teacher = Some(digest);
     let malformed = |error: toml::ser::Error| Error::Malformed {
         path: path.clone(),
         reason: error.to_string(),
@@ -60,4 +64,25 @@ pub fn prune(ctx: &Arc<Context>, data: &super::data::Data) -> Result<(), Error> 
         json!({"plan": plan, "parameters_before": before, "parameters_after": after}),
     )?;
     Ok(())
+}
+
+/// What the scores and the recipe say.
+fn choose(
+    ctx: &Context,
+    data: &super::data::Data,
+    prune: &Prune,
+    teacher: &ModelConfig,
+    student: &ModelConfig,
+) -> Result<PrunePlan, Error> {
+    let layers = depth::kept(ctx, prune, teacher)?;
+    let scores = scores(ctx, data, prune)?;
+    let mut plan = PrunePlan::choose(teacher, student, &layers, &scores)?;
+    if !prune.head_add_back.is_off() {
+        plan.pair_heads(teacher, &scores, prune.head_add_back);
+    }
+    if let Some(residual) = residual(ctx, teacher)? {
+        plan.compensate(&residual);
+    }
+    plan.scores = scores_digest(ctx);
+    Ok(plan)
 }

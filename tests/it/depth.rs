@@ -39,10 +39,19 @@ fn with(teacher: &Decoder, layers: impl IntoIterator<Item = usize>) -> Decoder {
         source,
         heads: (0..config.num_attention_heads).collect(),
         neurons: (0..config.intermediate_size).collect(),
+        ..LayerPlan::default()
     };
     let layers = layers.into_iter().map(layer).collect();
-    cut(teacher, &PrunePlan { schema: 1, hidden: (0..config.hidden_size).collect(), layers })
-        .unwrap()
+    cut(
+        teacher,
+        &PrunePlan {
+            schema: 1,
+            hidden: (0..config.hidden_size).collect(),
+            layers,
+            ..PrunePlan::default()
+        },
+    )
+    .unwrap()
 }
 
 fn labelled(batch: &Batch) -> Vec<usize> {
