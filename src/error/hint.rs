@@ -79,6 +79,7 @@ fn of_command(error: &Error) -> Option<String> {
         Error::Sums(ImportanceError::Foreign { .. } | ImportanceError::Other { .. }) => {
             "without `prune.importance` this teacher is measured, in another `--dir`".into()
         }
+        Error::Sums(_) => "`prune.importance` names the `scores/sums.parquet` of a run".into(),
         Error::Device(_) => "`stillflow doctor` says which devices are here".into(),
         Error::Vocabulary { .. } => "`--set tokens.tokenizer=<directory>` names the model's own".into(),
         Error::Flag { .. } => "`--help` after the command says what it takes".into(),

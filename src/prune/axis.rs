@@ -6,7 +6,7 @@
 //! | `intermediate_size` | in each layer | rows of gate and up, columns of down |
 //! | `num_attention_heads` | in each layer, inside each key-value group | rows of q, columns of o |
 //! | `num_key_value_heads` | not at all: neighbours are merged into their mean | rows of k and v |
-//! | `num_hidden_layers` | given by the recipe (`prune.drop_layers`) | whole layers |
+//! | `num_hidden_layers` | given by the recipe (`prune.drop_layers`), or each layer and block ([`depth`](super::depth)) | whole layers |
 
 use serde::{Deserialize, Serialize};
 

@@ -101,9 +101,10 @@ fn what_importance_and_depth_are_told_must_go_together() {
             "score = \"magnitude\"\nimportance = \"sums.parquet\"",
             "`prune.importance`: expected none beside `score = \"magnitude\"`, which looks at no activation",
         ),
-        ("batch_aggregation = \"l1\"", "unknown variant `l1`, expected `mean`, `l2` or `variance`"),
-        ("sites = \"papers\"", "unknown variant `papers`"),
-        ("score = \"weights\"", "`activation_times_magnitude`"),
+        ("batch_aggregation = \"l1\"", "unknown word `l1`"),
+        ("sequence_aggregation = \"std\"", "expected `mean`, `l2` or `variance`"),
+        ("sites = \"papers\"", "did you mean `paper`?"),
+        ("score = \"weights\"", "`magnitude` or `activation_times_magnitude`"),
     ] {
         let said = said(&format!("[prune]\n{text}\n"), &[]);
         assert!(said.contains(message), "{text}: {said}");

@@ -9,6 +9,7 @@ use datasets::tokenizer::Tokenizer;
 use super::prepare::spec;
 use crate::error::Error;
 use crate::model::ModelConfig;
+use crate::prune::Importance;
 use crate::recipe::Recipe;
 use crate::weights::ModelDirectory;
 
@@ -52,6 +53,10 @@ pub fn inputs(recipe: &Recipe) -> Result<Inputs, Error> {
     };
     if let (Some(path), Some(found), Some(teacher)) = (path, vocab_size, &teacher) {
         check_vocabulary(Path::new(path), found, teacher.vocab_size)?;
+    }
+    let importance = recipe.prune.as_ref().and_then(|prune| prune.importance.as_ref());
+    if let (Some(path), Some(teacher)) = (importance, &teacher) {
+        Importance::read(Path::new(path), teacher)?;
     }
     let mut sources = Vec::new();
     for (name, source) in &recipe.data {

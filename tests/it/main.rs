@@ -13,6 +13,7 @@ mod data;
 mod depth;
 mod oracle;
 mod parity;
+mod pruning;
 mod resume;
 mod runs;
 #[path = "../../datasets/src/storage/tests/s3.rs"]
