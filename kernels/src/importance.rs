@@ -8,7 +8,7 @@ use burn::tensor::{DType, Tensor};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::host::{fits, take};
+use crate::host::{fits, give, take};
 
 /// The sums over samples of one aggregate over the sequence: `Σ a` and `Σ a²` of each channel.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -196,6 +196,19 @@ fn on_device(x: Tensor<2>, batch: usize, seq: usize) -> Vec<Aggregates> {
 #[must_use]
 pub fn head_norms(x: Tensor<2>, heads: usize) -> Tensor<2> {
     let [tokens, width] = x.dims();
+    let head_dim = width / heads;
+    if fits(&x) {
+        let device = x.device();
+        let norm = |head: &[f32]| crate::host::sum(head, |x| x * x).sqrt();
+        let norms = take(x).par_chunks(head_dim).with_min_len(256).map(norm).collect();
+        return give(norms, [tokens, heads], &device);
+    }
+    norms_on_device(x, heads)
+}
+
+/// The reference, and the path of every other device.
+fn norms_on_device(x: Tensor<2>, heads: usize) -> Tensor<2> {
+    let [tokens, width] = x.dims();
     let squares = x.cast(DType::F32).reshape([tokens, heads, width / heads]).square();
     squares.sum_dim(2).sqrt().reshape([tokens, heads])
 }
@@ -273,10 +286,12 @@ mod tests {
     #[test]
     fn a_heads_norm_is_that_of_its_channels() {
         let x = random([5, 6], 3);
-        let norms = take(head_norms(x.clone(), 2));
-        for (found, head) in norms.iter().zip(take(x).chunks(3)) {
-            let expected = head.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
-            assert!((f64::from(*found) - expected).abs() < 1e-6 * expected);
+        for norms in [head_norms(x.clone(), 2), norms_on_device(x.clone(), 2)] {
+            assert_eq!(norms.dims(), [5, 2]);
+            for (found, head) in take(norms).iter().zip(take(x.clone()).chunks(3)) {
+                let expected = head.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+                assert!((f64::from(*found) - expected).abs() < 1e-6 * expected);
+            }
         }
     }
 }

@@ -255,3 +255,43 @@ fn a_fingerprint_is_the_weights_and_nothing_else() {
     let other = Decoder { parameters, ..one.clone() };
     assert_ne!(Fingerprint::of(&one, tokenizer), Fingerprint::of(&other, tokenizer));
 }
+
+/// Figures for the log: `cargo test --release --test it -- --ignored --nocapture what_a_look_costs`.
+#[test]
+#[ignore = "it measures, and asserts nothing that a busy machine would not fail"]
+fn what_a_look_costs() {
+    let config = stillflow::model::ModelConfig {
+        hidden_size: 512,
+        intermediate_size: 1536,
+        num_hidden_layers: 4,
+        num_attention_heads: 8,
+        head_dim: 64,
+        ..golden("gqa-8-2").config
+    };
+    let model = stillflow::weights::initialise(&config, 1, &Device::flex());
+    let rows: Vec<Vec<u32>> =
+        (0..4).map(|r| (0..257).map(|i| (i * 7 + r) % 90).collect()).collect();
+    let ids = stillflow::distill::Batch::of_tokens(&rows).inputs(&Device::flex());
+    let best = |f: &dyn Fn()| {
+        let timed = (0..9).map(|_| {
+            let begun = std::time::Instant::now();
+            f();
+            begun.elapsed().as_secs_f64()
+        });
+        1024.0 / timed.fold(f64::INFINITY, f64::min)
+    };
+    let plain = best(&|| drop(model.hidden(&ids, None, &mut |_, _, _| {})));
+    for sites in [Sites::Nvidia, Sites::Paper] {
+        let looked = best(&|| drop(Importance::of(&model, &ids, None, sites)));
+        let sums = Importance::zeros(&config, sites);
+        let of = Fingerprint::of(&model, datasets::store::digest_bytes(b"tokenizer"));
+        let dir = tempfile::tempdir().unwrap();
+        let mut one = Importance::of(&model, &ids, None, sites);
+        one.add(&sums);
+        let bytes = one.write(&dir.path().join("sums.parquet"), &of).unwrap().bytes;
+        println!(
+            "{sites:?}: {looked:.0} tokens/s, plain {plain:.0}: {:.3}; {bytes} bytes at rest",
+            looked / plain
+        );
+    }
+}
