@@ -1,6 +1,8 @@
 //! Heat maps of scores by layer, with what is kept of each cell: for a terminal, and as SVG.
 //!
-//! A row has as many cells as fit. A cell of several scores shows their mean, and which share of them is kept.
+//! A row has as many cells as fit. A cell of several scores shows their mean, and which share of them is kept. A row has a
+//! scale of its own, as layers are ranked by themselves and differ by orders of magnitude: the square root of a score
+//! over the row's largest; the row's mean stands before it.
 
 use std::path::Path;
 
@@ -26,7 +28,7 @@ pub struct HeatMap {
     pub rows: Vec<(String, Vec<Scored>)>,
 }
 
-/// A cell: its mean over the largest mean of the map, and the share that is kept.
+/// A cell: the root of its mean over the row's largest, and the share that is kept.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Cell {
     heat: f64,
@@ -51,9 +53,11 @@ impl HeatMap {
             (0..count.min(scores.len())).map(cell).collect()
         };
         let mut rows: Vec<Vec<Cell>> = self.rows.iter().map(|(_, scores)| row(scores)).collect();
-        let most = rows.iter().flatten().map(|cell| cell.heat).fold(0.0, f64::max);
-        for cell in rows.iter_mut().flatten().filter(|_| most > 0.0) {
-            cell.heat /= most;
+        for row in &mut rows {
+            let most = row.iter().map(|cell| cell.heat).fold(0.0, f64::max);
+            for cell in row.iter_mut().filter(|_| most > 0.0) {
+                cell.heat = (cell.heat.max(0.0) / most).sqrt();
+            }
         }
         rows
     }
@@ -62,22 +66,31 @@ impl HeatMap {
         self.rows.iter().map(|(_, scores)| scores.len()).max().unwrap_or(0)
     }
 
-    fn label_width(&self) -> usize {
-        self.rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0)
+    /// The names of the rows with their means, all of one width.
+    fn labels(&self) -> Vec<String> {
+        let width = self.rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        let mean = |scores: &[Scored]| {
+            scores.iter().map(|scored| scored.score).sum::<f64>() / scores.len().max(1) as f64
+        };
+        let label = |(name, scores): &(String, Vec<Scored>)| {
+            format!("{name:>width$}  {:<7.1e}", mean(scores))
+        };
+        self.rows.iter().map(label).collect()
     }
 
     /// For a terminal of `width` characters. In colour a cell is one character, its upper half the score, its lower half
     /// what is kept; without, a row is a line of scores as heights and, if something goes, a line of shares that stay.
     #[must_use]
     pub fn text(&self, width: usize, in_colour: bool) -> String {
-        let label_width = self.label_width();
-        let rows = self.cells(width.saturating_sub(label_width + 4));
+        let labels = self.labels();
+        let label_width = labels.first().map_or(0, |label| label.chars().count());
+        let rows = self.cells(width.saturating_sub(label_width + 3));
         let columns = rows.iter().map(Vec::len).max().unwrap_or(1).max(1);
         let each = self.longest().div_ceil(columns);
         let of = if each > 1 { format!(", up to {each} a cell") } else { String::new() };
         let mut text = format!("{}{of}\n", self.title);
-        for ((label, _), cells) in self.rows.iter().zip(&rows) {
-            text.push_str(&format!("  {label:>label_width$}  "));
+        for (label, cells) in labels.iter().zip(&rows) {
+            text.push_str(&format!("  {label} "));
             if in_colour {
                 for cell in cells {
                     let ([r, g, b], [x, y, z]) = (grey_to_red(cell.heat), cut_to_kept(cell.kept));
@@ -89,7 +102,7 @@ impl HeatMap {
             text.extend(cells.iter().map(|cell| shade(cell.heat)));
             text.push('\n');
             if self.rows.iter().any(|(_, scores)| scores.iter().any(|scored| !scored.kept)) {
-                text.push_str(&format!("  {:>label_width$}  ", ""));
+                text.push_str(&format!("  {:>label_width$} ", ""));
                 text.extend(cells.iter().map(|cell| mark(cell.kept)));
                 text.push('\n');
             }
@@ -133,7 +146,7 @@ fn between(from: [u8; 3], to: [u8; 3], share: f64) -> [u8; 3] {
 
 /// Of a score: pale to dark red.
 fn grey_to_red(heat: f64) -> [u8; 3] {
-    between([246, 240, 232], [150, 20, 40], heat.max(0.0).sqrt())
+    between([246, 240, 232], [150, 20, 40], heat)
 }
 
 /// Of a share that stays: orange to blue.
@@ -168,9 +181,10 @@ pub fn heat_maps(path: &Path, title: &str, maps: &[HeatMap]) -> Result<(), Chart
             let of = if each > 1 { format!(", up to {each} a cell") } else { String::new() };
             text((14, top), 14, &format!("{}{of}", map.title))?;
             top += 22;
-            let left = 22 + pixels(map.label_width()) * 8;
+            let labels = map.labels();
+            let left = 22 + pixels(labels.first().map_or(0, String::len)) * 8;
             let room = i32::try_from(WIDTH).unwrap_or(i32::MAX) - left - 14;
-            for ((label, _), cells) in map.rows.iter().zip(map.cells(CELLS)) {
+            for (label, cells) in labels.iter().zip(map.cells(CELLS)) {
                 text((14, top + 4), 12, label)?;
                 let x = |i: usize| left + room * pixels(i) / pixels(columns);
                 for (i, cell) in cells.into_iter().enumerate() {
@@ -228,14 +242,14 @@ mod tests {
 
     #[test]
     fn a_line_has_heights_and_below_what_stays() {
-        let expected = "neurons\n   0  █ ▁▄\n      █··█\n  11  ▂▂▆▆\n      ··██\n";
+        let expected = "neurons\n   0  3.2e0   █ ▃▆\n              █··█\n  11  4.0e0   ▅▅██\n              ··██\n";
         assert_eq!(map().text(80, false), expected);
-        // Two scores a cell where there is no room: means 4, 2.5, 2, 6 of at most 6.
-        let narrow = "neurons, up to 2 a cell\n   0  ▆▄\n      ▓▓\n  11  ▃█\n      ·█\n";
-        assert_eq!(map().text(8, false), narrow);
+        // Two scores a cell where there is no room: means 4 and 2.5, 2 and 6.
+        let narrow = "neurons, up to 2 a cell\n   0  3.2e0   █▇\n              ▓▓\n  11  4.0e0   ▅█\n              ·█\n";
+        assert_eq!(map().text(16, false), narrow);
         let mut whole = map();
         whole.rows.iter_mut().flat_map(|(_, row)| row).for_each(|scored| scored.kept = true);
-        assert_eq!(whole.text(80, false), "neurons\n   0  █ ▁▄\n  11  ▂▂▆▆\n");
+        assert_eq!(whole.text(80, false), "neurons\n   0  3.2e0   █ ▃▆\n  11  4.0e0   ▅▅██\n");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use datasets::text::TextError;
 use datasets::tokenizer::TokenizerError;
 
 use super::Error;
+use crate::prune::PlanError;
 use crate::prune::sums::ImportanceError;
 use crate::recipe::RecipeError;
 use crate::weights::WeightsError;
@@ -82,6 +83,9 @@ fn of_command(error: &Error) -> Option<String> {
         Error::Sums(_) => "`prune.importance` names the `scores/sums.parquet` of a run".into(),
         Error::Device(_) => "`stillflow doctor` says which devices are here".into(),
         Error::Vocabulary { .. } => "`--set tokens.tokenizer=<directory>` names the model's own".into(),
+        Error::Plan(PlanError::Other { what, .. }) => {
+            format!("if it is meant for this model all the same, take the line `{what} = …` out of it")
+        }
         Error::Flag { .. } => "`--help` after the command says what it takes".into(),
         _ => return None,
     })

@@ -32,6 +32,14 @@ pub enum RecipeError {
         /// Why.
         source: io::Error,
     },
+    /// A plan could not be read.
+    #[error("the plan `{path}` cannot be read")]
+    NoPlan {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A `config.json` is not JSON.
     #[error("`{path}` is not a JSON object")]
     NotJson {
@@ -152,6 +160,9 @@ impl RecipeError {
                 }
             }),
             Self::Malformed { advice, .. } | Self::Set { advice, .. } => advice.clone(),
+            Self::NoPlan { .. } => {
+                Some("a run that prunes writes one: `plan.toml` in its directory".into())
+            }
             Self::NoTeacher => Some("`--set teacher.model=<Hugging Face directory>`".into()),
             Self::ExtendsTwice { further, .. } => {
                 Some(format!("extend `{further}`, and copy what is between"))

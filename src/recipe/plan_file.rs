@@ -12,6 +12,10 @@ use super::{Prune, RecipeError};
 use crate::model::ModelConfig;
 use crate::prune::{Place, PrunePlan};
 
+/// What to do about a plan that is none, or does not fit.
+const ADVICE: &str =
+    "`stillflow show <run> --diff <plan>` says how a plan differs from the one that a run chose";
+
 /// The plan in a file. With a teacher, one that fits it.
 ///
 /// # Errors
@@ -19,10 +23,16 @@ use crate::prune::{Place, PrunePlan};
 /// If the file cannot be read; if it is not a plan, or does not fit, with the line.
 pub fn read_plan(path: &Path, teacher: Option<&ModelConfig>) -> Result<PrunePlan, RecipeError> {
     let text = std::fs::read_to_string(path)
-        .map_err(|source| RecipeError::Unreadable { path: path.to_owned(), source })?;
+        .map_err(|source| RecipeError::NoPlan { path: path.to_owned(), source })?;
     let origin = format!("`{}`", path.display());
     let plan: PrunePlan =
-        toml::from_str(&text).map_err(|error| malformed(&origin, &text, &error))?;
+        toml::from_str(&text).map_err(|error| match malformed(&origin, &text, &error) {
+            RecipeError::Malformed { origin, line, column, message, excerpt, advice } => {
+                let advice = advice.or(Some(ADVICE.into()));
+                RecipeError::Malformed { origin, line, column, message, excerpt, advice }
+            }
+            other => other,
+        })?;
     let Some(Err(error)) = teacher.map(|teacher| plan.check(teacher)) else { return Ok(plan) };
     let span = error.place().and_then(|at| span(&text, at)).unwrap_or(0..0);
     let (line, column, excerpt) = place(&text, span);
@@ -32,7 +42,7 @@ pub fn read_plan(path: &Path, teacher: Option<&ModelConfig>) -> Result<PrunePlan
         column,
         message: error.to_string(),
         excerpt,
-        advice: None,
+        advice: Some(ADVICE.into()),
     })
 }
 

@@ -16,7 +16,10 @@ use stillflow::eval::report::Text;
 use stillflow::eval::{HeldOut, ModelReport, Report};
 use stillflow::model::{Decoder, Weight};
 use stillflow::prune::depth::walk::Walk;
-use stillflow::prune::{Aggregations, DepthSums, Importance, PrunePlan, Scores, Sites, cut};
+use stillflow::prune::written::digest_scores;
+use stillflow::prune::{
+    Aggregations, DepthSums, Importance, PrunePlan, Residual, Scores, Sites, cut,
+};
 use stillflow::recipe::{Recipe, Train};
 use stillflow::stages::data::bytes_per_token;
 use stillflow::stages::prepare::Kind;
@@ -242,6 +245,7 @@ fn a_run_ends_with_the_bytes_of_a_plain_loop() {
 
     let prune = recipe.prune.as_ref().unwrap();
     let mut importance = Importance::zeros(&config, Sites::Nvidia);
+    let mut residual = Residual::zeros(&config);
     let dropped =
         config.num_hidden_layers - recipe.student_config(&config).unwrap().num_hidden_layers;
     let walk = Walk::new(teacher.clone(), dropped);
@@ -255,6 +259,10 @@ fn a_run_ends_with_the_bytes_of_a_plain_loop() {
         let documents = documents.as_ref();
         depth.add(&walk.sums(&batch));
         importance.add(&Importance::of(&teacher, &ids, documents, Sites::Nvidia));
+        let mut seen = Residual::zeros(&config);
+        let mut tap = |layer, site, x: &_| seen.see(layer, site, x, batch.batch);
+        let _ = teacher.hidden(&ids, documents, &mut tap);
+        residual.add(&seen);
         first = last;
     }
     let shape = recipe.student_config(&config).unwrap();
@@ -265,8 +273,14 @@ fn a_run_ends_with_the_bytes_of_a_plain_loop() {
     let saved = oracle.run.join("scores/num_hidden_layers.parquet");
     assert_eq!(DepthSums::read(&saved, config.num_hidden_layers, dropped).unwrap(), depth);
     let scores = Scores::activation(&importance, Aggregations::default(), &config);
-    let plan = PrunePlan::choose(&config, &shape, &layers, &scores).unwrap();
-    assert_eq!(read(&oracle.run.join("plan.toml")), toml::to_string(&plan).unwrap());
+    let mut plan = PrunePlan::choose(&config, &shape, &layers, &scores).unwrap();
+    plan.pair_heads(&config, &scores, prune.head_add_back);
+    plan.compensate(&residual);
+    assert!(plan.norm_gain.is_some() && plan.layers.iter().all(|l| l.add_back.len() == 2));
+    let mut found: PrunePlan = toml::from_str(&read(&oracle.run.join("plan.toml"))).unwrap();
+    assert_eq!(found.scores.take(), Some(digest_scores(&oracle.run.join("scores")).unwrap()));
+    assert_eq!(found.teacher.take().map(|digest| digest.len()), Some(64));
+    assert_eq!(found, plan);
     let hidden = Table::read(&oracle.run.join("scores/hidden_size.parquet")).unwrap();
     assert_bits("scores", &numbers(&[hidden], "score"), &scores.hidden);
     let pruned = cut(&teacher, &plan).unwrap();

@@ -62,8 +62,11 @@ checkpoint_every = 4
 evaluate_every = 3
 
 [prune]
+hidden_size = "75%"
 num_attention_heads = "50%"
 num_hidden_layers = 2
+head_add_back = "plus"
+norm_compensation = true
 calibration_sequences = 150
 calibration_batch = 2
 
