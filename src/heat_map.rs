@@ -154,7 +154,7 @@ fn cut_to_kept(kept: f64) -> [u8; 3] {
     between([235, 150, 60], [40, 90, 160], kept)
 }
 
-const CELLS: usize = 380;
+const CELLS: usize = 240;
 const WIDTH: u32 = 960;
 const ROW: i32 = 24;
 const HEAD: i32 = 44;
@@ -179,7 +179,7 @@ pub fn heat_maps(path: &Path, title: &str, maps: &[HeatMap]) -> Result<(), Chart
             let columns = map.longest().clamp(1, CELLS);
             let each = map.longest().div_ceil(columns);
             let of = if each > 1 { format!(", up to {each} a cell") } else { String::new() };
-            text((14, top), 14, &format!("{}{of}", map.title))?;
+            text((14, top), 14, &format!("{}: layer, mean score, scores{of}", map.title))?;
             top += 22;
             let labels = map.labels();
             let left = 22 + pixels(labels.first().map_or(0, String::len)) * 8;

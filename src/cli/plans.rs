@@ -122,12 +122,15 @@ pub(super) fn picture(run: &Path, plan: Option<&PrunePlan>) -> Result<Option<Str
         text.push_str(&map.text(width, in_colour));
         text.push('\n');
     }
-    text.push_str(if in_colour {
-        "above the score, pale to dark; below what stays: blue is kept, orange is cut\n"
-    } else if plan.is_some() {
-        "above the score; below what stays: █ all, ▓ most, ░ some, · nothing\n"
+    text.push_str(
+        "a row: the layer, the mean of its scores, and the scores, on a scale of its own;\n",
+    );
+    text.push_str(if plan.is_none() {
+        "nothing is planned yet\n"
+    } else if in_colour {
+        "above pale to dark, below what stays: blue is kept, orange is cut\n"
     } else {
-        "the scores; nothing is planned yet\n"
+        "below what stays: █ all, ▓ most, ░ some, · nothing\n"
     });
     text.push_str(&format!("picture: {}\n", path.display()));
     Ok(Some(text))

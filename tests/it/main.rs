@@ -13,6 +13,7 @@ mod data;
 mod depth;
 mod oracle;
 mod parity;
+mod plans;
 mod pruning;
 mod resume;
 mod runs;
