@@ -35,6 +35,7 @@ fn config(tied: bool, biased: bool) -> ModelConfig {
 fn random(config: &ModelConfig) -> Decoder {
     let device = Device::flex();
     let mut rng = datasets::random::stream(7, "acceptance", 0, 0);
+    #[expect(clippy::cast_possible_truncation, reason = "weights are f32")]
     let mut normal =
         move |mean: f64, std: f64| (mean + std * datasets::random::normal(&mut rng)) as f32;
     let mut fill = |name: &str, weight: Weight| {
