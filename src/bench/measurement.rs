@@ -144,6 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::float_cmp, reason = "they are values that were given")]
     fn quantiles_are_values_that_were_measured() {
         let sorted = [1.0, 2.0, 3.0, 4.0, 100.0];
         let found = [0.0, 0.5, 0.99, 1.0].map(|share| quantile(&sorted, share));

@@ -156,6 +156,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::float_cmp, reason = "they are values that were given")]
     fn the_median_stands_between_the_lowest_and_the_highest() {
         let rows =
             [row("a", 0, 3_000_000, 4.0), row("a", 1, 1_000_000, 4.0), row("a", 2, 2_000_000, 4.0)];

@@ -208,6 +208,7 @@ impl Decoder {
     ///
     /// - ids: `[batch, seq]`, labels: `[batch * seq]`
     #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "each is one thing of the equation")]
     pub fn loss_and_gradients(
         &self,
         ids: &Tensor<2, Int>,

@@ -39,7 +39,6 @@ impl HeadAddBack {
 
     /// Whether nothing is added: serde leaves the key out.
     #[must_use]
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
     pub fn is_off(&self) -> bool {
         *self == Self::Off
     }

@@ -87,7 +87,7 @@ impl From<String> for Split {
 }
 
 /// One source of text.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Source {
     /// A file, a folder or a glob. Exactly one of `path` and `generate`.
@@ -131,21 +131,5 @@ impl Source {
     /// Whether it is tokens already.
     pub fn is_tokens(&self) -> bool {
         self.format == Format::Tokens
-    }
-}
-
-impl Default for Source {
-    fn default() -> Self {
-        Self {
-            path: None,
-            generate: None,
-            num_stories: None,
-            format: Format::default(),
-            split: Split::default(),
-            field: None,
-            weight: None,
-            held_out: None,
-            epochs: None,
-        }
     }
 }

@@ -171,7 +171,7 @@ pub(super) fn lists(
         DataType::FixedSizeList(_, size) => {
             let list = array.as_fixed_size_list();
             let size = usize::try_from(*size).unwrap_or(0);
-            let first = usize::try_from(list.value_offset_at(0)).unwrap_or(0);
+            let first = list.value_offset_at(0);
             ((0..=list.len()).map(|row| first + row * size).collect(), Arc::clone(list.values()))
         }
         DataType::Binary => return binary(place, array.as_binary::<i32>().iter(), lists),

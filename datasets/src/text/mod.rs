@@ -38,8 +38,8 @@ use std::sync::Arc;
 pub use chunk::{Chunk, DocumentRef};
 pub use corpus::{Corpus, DEFAULT_CHUNK_BYTES};
 pub use error::TextError;
-pub use long::{LongDocuments, cut};
 pub(crate) use long::pieces;
+pub use long::{LongDocuments, cut};
 pub use reader::Reader;
 
 /// How files are read.

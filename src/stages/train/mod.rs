@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use dataflows::graphs::{Distil, distil as run_graph};
 use dataflows::{Outcome, Shape, Span};
+use datasets::store::Checkpoint;
 use kernels::DType;
 use kernels::loss::Objective;
 use serde_json::json;
@@ -184,33 +185,16 @@ impl Run<'_> {
                 ctx.run.events.push("goes on", json!({"stage": stage, "step": span.resume}));
             }
             let settings = settings_of(self.train, self.objective, seq_tokens);
-            let state = newest.as_ref().and_then(|checkpoint| checkpoint.part(STATE));
-            let trainer = match state {
-                Some(path) => {
-                    Trainer::resume(&path, self.config, &ctx.device, ctx.working, settings)?
-                }
-                None => Trainer::new(begin()?, ctx.working, settings),
-            };
+            let student = trainer(ctx, newest.as_ref(), STATE, self.config, settings, begin)?;
             let mut teacher = teacher()?;
             let has_teacher = teacher.is_some();
-            let correction = match (self.correction, teacher.take_if(|_| self.correction.is_some()))
-            {
-                (Some(train), Some(teacher)) => {
-                    let settings = settings_of(train, Objective::cross_entropy(), seq_tokens);
-                    let left = newest.as_ref().and_then(|checkpoint| checkpoint.part(TEACHER));
-                    Some(match left {
-                        Some(path) => Trainer::resume(
-                            &path,
-                            &teacher.config,
-                            &ctx.device,
-                            ctx.working,
-                            settings,
-                        )?,
-                        None => Trainer::new(teacher, ctx.working, settings),
-                    })
-                }
-                _ => None,
-            };
+            let corrected = teacher.take_if(|_| self.correction.is_some());
+            let correction = self.correction.zip(corrected).map(|(train, teacher)| {
+                let settings = settings_of(train, Objective::cross_entropy(), seq_tokens);
+                let config = teacher.config.clone();
+                trainer(ctx, newest.as_ref(), TEACHER, &config, settings, || Ok(teacher))
+            });
+            let correction = correction.transpose()?;
             let teacher = teacher.map(|teacher| in_working_type(ctx, &teacher));
             let watching = Watching::new(&data.train, train.global_batch_size);
             if let Some(checkpoint) = &newest {
@@ -240,7 +224,13 @@ impl Run<'_> {
             let roles = Distil {
                 feed: move |_| Feeding { loader: Arc::clone(&loader), apart, global, micro },
                 teach: move |_| Teaching { teacher: asked.clone() },
-                learn: Learning { ctx: Arc::clone(ctx), stage, trainer, correction, checkpoints },
+                learn: Learning {
+                    ctx: Arc::clone(ctx),
+                    stage,
+                    trainer: student,
+                    correction,
+                    checkpoints,
+                },
                 judge: Judging { held_out: data.held_out.clone(), teacher },
                 record,
                 commit,
@@ -263,6 +253,21 @@ impl Run<'_> {
         ctx.run.write_seal(stage, json!({"steps": span.end}))?;
         Ok(())
     }
+}
+
+/// A trainer as a part of a checkpoint left it, or at its beginning.
+fn trainer(
+    ctx: &Context,
+    newest: Option<&Checkpoint>,
+    part: &str,
+    config: &ModelConfig,
+    settings: Settings,
+    begin: impl FnOnce() -> Result<Decoder, Error>,
+) -> Result<Trainer, Error> {
+    Ok(match newest.and_then(|checkpoint| checkpoint.part(part)) {
+        Some(path) => Trainer::resume(&path, config, &ctx.device, ctx.working, settings)?,
+        None => Trainer::new(begin()?, ctx.working, settings),
+    })
 }
 
 fn settings_of(train: &Train, objective: Objective, seq_tokens: u64) -> Settings {

@@ -72,6 +72,7 @@ pub fn publish(checkpoint: &Checkpoint, dir: &Path, span: Span) -> Result<(), Er
 
 impl Recording {
     /// Takes up the rows of a checkpoint that a stop made.
+    #[expect(clippy::too_many_arguments, reason = "what it records of, each said once")]
     pub(super) fn begin(
         ctx: &Arc<Context>,
         stage: &'static str,

@@ -48,7 +48,7 @@ impl Folder for Memory {
 }
 
 fn header(vocab_size: u32) -> Header {
-    let tokenizer = crate::store::digest_bytes(b"tokenizer");
+    let tokenizer = digest_bytes(b"tokenizer");
     Header { tokenizer, vocab_size, bos_id: None, eos_id: None }
 }
 
