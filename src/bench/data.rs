@@ -15,10 +15,11 @@ use serde::Serialize;
 use super::against;
 use super::measure::{decode, load, load_some, memory_copy, settings};
 use super::measurement::{Measurement, write};
-use super::shards::{Documents, drop_cache, is_address, open};
+use super::shards::{Documents, drop_cache, open};
 use super::summary::{Summary, choose, summarise, table};
 use crate::chart::{Bar, bars, points};
 use crate::error::Error;
+use crate::stages::sources::is_address;
 
 /// What is varied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -10,7 +10,7 @@ use datasets::store::{create_dir_all, digest_bytes};
 
 use super::synthetic::Zipf;
 use crate::error::Error;
-use crate::stages::sources::take_in;
+use crate::stages::sources::{is_address, take_in};
 
 /// Documents in memory.
 #[derive(Debug)]
@@ -130,12 +130,6 @@ fn folders_of(location: &str) -> Result<Vec<String>, Error> {
         return Err(Error::NoShards { path: path.to_owned() });
     }
     Ok(folders)
-}
-
-/// Whether a location is one of an object store.
-#[must_use]
-pub fn is_address(location: &str) -> bool {
-    location.contains("://")
 }
 
 /// Stored bytes a token, everything counted.

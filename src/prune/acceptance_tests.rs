@@ -390,7 +390,7 @@ fn queries_of_removed_heads_are_added_by_rank_inside_their_group() {
             let with = cut(&model, &plan).unwrap();
             for (l, layer) in plan.layers.iter().enumerate() {
                 // Of each group of four heads three stay: the third is paired with the fourth, i = K = 3, 2K − i + 1 = 4.
-                let head = scores.head_scores(l);
+                let head = &scores.heads[l];
                 let pair = |g: usize| {
                     let mut heads: Vec<usize> = (g * 4..g * 4 + 4).collect();
                     heads.sort_by(|a, b| head[*b].total_cmp(&head[*a]));

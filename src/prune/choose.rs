@@ -34,7 +34,7 @@ impl PrunePlan {
                 .flat_map(|(ranked, kept)| ascending(&ranked[..kept]))
                 .collect(),
             neurons: best(
-                &scores.neuron_scores(source.min(teacher.num_hidden_layers - 1)),
+                &scores.neurons[source.min(teacher.num_hidden_layers - 1)],
                 student.intermediate_size,
             ),
             kv_groups: (merged > 1)
@@ -43,7 +43,7 @@ impl PrunePlan {
         });
         let plan = Self {
             schema: SCHEMA,
-            hidden: best(&scores.hidden_scores(), student.hidden_size),
+            hidden: best(&scores.hidden, student.hidden_size),
             layers: layers.collect(),
             ..Self::default()
         };
@@ -60,10 +60,10 @@ impl PrunePlan {
     pub fn sorted(teacher: &ModelConfig, scores: &Scores) -> Result<Self, PlanError> {
         check_scores(teacher, scores)?;
         let mut plan = Self::whole(teacher);
-        plan.hidden = ranked(&scores.hidden_scores());
+        plan.hidden = ranked(&scores.hidden);
         for layer in &mut plan.layers {
             let source = layer.source;
-            layer.neurons = ranked(&scores.neuron_scores(source));
+            layer.neurons = ranked(&scores.neurons[source]);
             let groups = by_group(teacher, teacher, scores, source);
             layer.heads = groups.flat_map(|(ranked, _)| ranked).collect();
         }
@@ -87,7 +87,7 @@ impl PrunePlan {
 
 fn check_scores(teacher: &ModelConfig, scores: &Scores) -> Result<(), PlanError> {
     let sizes = [
-        ("hidden channels", teacher.hidden_size, scores.hidden_scores().len()),
+        ("hidden channels", teacher.hidden_size, scores.hidden.len()),
         ("layers", teacher.num_hidden_layers, scores.neurons.len()),
         ("neurons", teacher.intermediate_size, scores.neurons.first().map_or(0, Vec::len)),
         ("heads", teacher.num_attention_heads, scores.heads.first().map_or(0, Vec::len)),
@@ -108,7 +108,7 @@ fn by_group(
     let groups = student.num_key_value_heads;
     let before = teacher.num_attention_heads / groups;
     let kept = (student.num_attention_heads / groups).min(before);
-    let heads = scores.head_scores(source.min(teacher.num_hidden_layers - 1));
+    let heads = &scores.heads[source.min(teacher.num_hidden_layers - 1)];
     (0..groups).map(move |g| {
         let heads = ranked(&heads[g * before..(g + 1) * before]);
         (heads.into_iter().map(|head| g * before + head).collect(), kept)

@@ -3,6 +3,7 @@
 use kernels::host::take;
 use kernels::{DType, Tensor};
 
+use super::scores::Scores;
 use crate::model::Decoder;
 use crate::model::parameters::LayerParameters;
 
@@ -45,29 +46,22 @@ fn plus<const N: usize>(parts: [&[f64]; N]) -> Vec<f64> {
     sum
 }
 
-/// The norm of everything that goes with a channel, a head or a neuron: rows and columns of Hugging Face's tensors.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Magnitudes {
-    /// Of a residual channel: its column of the embedding, of the head and of every linear map that reads the stream,
-    /// its row of every one that writes to it: `[hidden]`.
-    pub hidden: Vec<f64>,
-    /// Of a query head, its rows of `q_proj` and columns of `o_proj`: `[layers][heads]`.
-    pub heads: Vec<Vec<f64>>,
-    /// Of a neuron, its rows of `gate_proj` and `up_proj` and its column of `down_proj`: `[layers][intermediate]`.
-    pub neurons: Vec<Vec<f64>>,
-}
-
-impl Magnitudes {
-    /// Of a model.
+impl Scores {
+    /// By the weights that go: the norm of everything that goes with it, rows and columns of Hugging Face's tensors.
+    ///
+    /// - a residual channel: its column of the embedding, of the head and of every linear map that reads the stream, its
+    ///   row of every one that writes to it;
+    /// - a query head: its rows of `q_proj` and columns of `o_proj`;
+    /// - a neuron: its rows of `gate_proj` and `up_proj` and its column of `down_proj`.
     #[must_use]
-    pub fn of(decoder: &Decoder) -> Self {
+    pub fn magnitude(decoder: &Decoder) -> Self {
         let parameters = &decoder.parameters;
         let mut hidden = Squares::of(&parameters.embed_tokens).columns;
         if let Some(head) = &parameters.lm_head {
             hidden = plus([&hidden, &Squares::of(head).rows]);
         }
         let heads = decoder.config.num_attention_heads;
-        let mut found = Self { hidden: vec![], heads: vec![], neurons: vec![] };
+        let mut found = Self::default();
         for layer in &parameters.layers {
             let of = |linear: &crate::model::linear::Linear| Squares::of(&linear.weight);
             let (q, o) = (of(&layer.q_proj), of(&layer.o_proj));

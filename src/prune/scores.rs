@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::aggregation::Aggregations;
 use super::axis::Axis;
 use super::importance::Importance;
-use super::magnitude::{Magnitudes, Readers, norms};
+use super::magnitude::{Readers, norms};
 use super::sites::Sites;
 use crate::model::{Decoder, ModelConfig};
 
@@ -64,13 +64,6 @@ impl Scores {
         Self::weighted(importance, by, config, None)
     }
 
-    /// By the weights that go.
-    #[must_use]
-    pub fn magnitude(decoder: &Decoder) -> Self {
-        let Magnitudes { hidden, heads, neurons } = Magnitudes::of(decoder);
-        Self { hidden, heads, neurons }
-    }
-
     /// By activations and the weights that read them.
     #[must_use]
     pub fn product(importance: &Importance, by: Aggregations, decoder: &Decoder) -> Self {
@@ -115,24 +108,6 @@ impl Scores {
             });
         }
         found
-    }
-
-    /// A score for each residual channel.
-    #[must_use]
-    pub fn hidden_scores(&self) -> Vec<f64> {
-        self.hidden.clone()
-    }
-
-    /// A score for each neuron of a layer.
-    #[must_use]
-    pub fn neuron_scores(&self, layer: usize) -> Vec<f64> {
-        self.neurons[layer].clone()
-    }
-
-    /// A score for each query head of a layer.
-    #[must_use]
-    pub fn head_scores(&self, layer: usize) -> Vec<f64> {
-        self.heads[layer].clone()
     }
 
     /// The first layer with a score that is not finite, and which: weights can be no numbers, too. What is of the whole

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use crate::recipe::Recipe;
+use crate::stages::sources::is_address;
 
 /// The recipe with each of its paths made absolute, without looking at what is there.
 pub(super) fn with_absolute_paths(mut recipe: Recipe) -> Recipe {
     let absolute = |path: &mut Option<String>| {
         // An address is the same from anywhere.
-        if let Some(path) = path.as_mut().filter(|path| !path.contains("://")) {
+        if let Some(path) = path.as_mut().filter(|path| !is_address(path)) {
             let whole = std::path::absolute(&*path).unwrap_or_else(|_| PathBuf::from(&*path));
             *path = whole.to_string_lossy().into_owned();
         }

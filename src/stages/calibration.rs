@@ -6,21 +6,38 @@ use dataflows::roles::Feed;
 use dataflows::{At, Failure};
 use datasets::loader::Loader;
 
+use super::context::Context;
+use super::data::Data;
 use super::train::feed::sequences;
 use crate::distill::Batch;
+use crate::recipe::Prune;
 
 /// Reads the calibration sequences, a micro-batch a shard.
+#[derive(Clone)]
 pub struct Calibration {
     /// The tokens.
-    pub loader: Arc<Loader>,
+    loader: Arc<Loader>,
     /// Whether documents do not see one another.
-    pub apart: bool,
+    apart: bool,
     /// Sequences of a micro-batch.
-    pub batch: u64,
+    batch: u64,
     /// Sequences of all.
-    pub end: u64,
+    end: u64,
     /// Micro-batches of a step.
-    pub shards: u32,
+    shards: u32,
+}
+
+impl Calibration {
+    /// Of a run, so many micro-batches a step.
+    pub fn of(ctx: &Context, data: &Data, prune: &Prune, shards: u32) -> Self {
+        Self {
+            loader: Arc::clone(&data.train),
+            apart: ctx.run.recipe.tokens.document_mask,
+            batch: prune.calibration_batch,
+            end: prune.calibration_sequences,
+            shards,
+        }
+    }
 }
 
 impl Feed for Calibration {

@@ -56,10 +56,8 @@ pub fn depth(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
     let layers = config.num_hidden_layers;
     let teacher = models::original(ctx, data)?;
     let of = Fingerprint::of(&teacher, data.header.tokenizer);
-    let loader = Arc::clone(&data.train);
-    let apart = ctx.run.recipe.tokens.document_mask;
-    let feed =
-        move |_| Calibration { loader: Arc::clone(&loader), apart, batch, end, shards: SHARDS };
+    let calibration = Calibration::of(ctx, data, prune, SHARDS);
+    let feed = move |_| calibration.clone();
     let walk = Walk::new(in_working_type(ctx, &teacher), dropped);
     let work = move |_| Removing { walk: walk.clone() };
     let shared = Arc::clone(ctx);

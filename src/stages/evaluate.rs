@@ -130,7 +130,7 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
 fn judged(ctx: &Context, data: &Data) -> Result<Vec<(&'static str, Decoder)>, Error> {
     let recipe = &ctx.run.recipe;
     let teacher = models::teacher(ctx, data)?;
-    let pruned = models::pruned(ctx, &models::original(ctx, data)?)?;
+    let pruned = models::pruned(ctx, &models::original_of(ctx, data, &teacher)?)?;
     let config = pruned.config.clone();
     let mut judged = vec![("teacher", teacher)];
     if recipe.correct.is_some() {

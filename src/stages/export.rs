@@ -54,7 +54,7 @@ pub fn export(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
         made.push("teacher");
     }
     if recipe.prune.is_some() || recipe.distil.is_some() {
-        let mut student = models::pruned(ctx, &models::original(ctx, data)?)?;
+        let mut student = models::pruned(ctx, &models::original_of(ctx, data, &teacher)?)?;
         let config = student.config.clone();
         if recipe.distil.is_some() {
             student = models::trained(ctx, "distil", &config)?;

@@ -121,6 +121,17 @@ pub fn teacher_digest(ctx: &Context) -> Result<String, Error> {
     Ok(digest_bytes(text.as_bytes()).to_string())
 }
 
+/// The [`original`], where the teacher at its end is at hand: they are one, unless it is corrected while it teaches.
+///
+/// # Errors
+/// As [`original`].
+pub fn original_of(ctx: &Context, data: &Data, teacher: &Decoder) -> Result<Decoder, Error> {
+    match ctx.run.recipe.correction_beside() {
+        Some(_) => original(ctx, data),
+        None => Ok(teacher.clone()),
+    }
+}
+
 /// The student before distillation: the [`original`], cut.
 ///
 /// # Errors

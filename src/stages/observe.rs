@@ -89,10 +89,8 @@ fn pass(
     let (batch, end, sites) = (prune.calibration_batch, prune.calibration_sequences, prune.sites);
     let config = teacher.config.clone();
     let of = Fingerprint::of(teacher, data.header.tokenizer);
-    let loader = Arc::clone(&data.train);
-    let apart = ctx.run.recipe.tokens.document_mask;
-    let feed =
-        move |_| Calibration { loader: Arc::clone(&loader), apart, batch, end, shards: SHARDS };
+    let calibration = Calibration::of(ctx, data, prune, SHARDS);
+    let feed = move |_| calibration.clone();
     let observer = in_working_type(ctx, teacher);
     let power = prune.norm_compensation;
     let work = move |_| Observing { teacher: observer.clone(), sites, power };

@@ -17,6 +17,12 @@ use crate::recipe::{Packing, Recipe, Shuffle};
 /// A source's name, and its shards.
 pub type Opened = (String, Arc<Shards>);
 
+/// Whether a location is the address of a store, and no path.
+#[must_use]
+pub fn is_address(location: &str) -> bool {
+    location.contains("://")
+}
+
 /// A folder by its path or address.
 ///
 /// # Errors
