@@ -12,6 +12,7 @@
 //! | [`storage`] | files, here and on object stores, with a bounded cache of the latter |
 //! | [`mixture`] | many sources in one order, by weights in tokens |
 //! | [`loader`] | sequences out of token shards: order, packing, mixture, read ahead, and the cursor |
+//! | [`logits`] | the logit cache: what a teacher thinks of samples |
 //! | [`near`] | signatures by which near-duplicates are found |
 //! | [`report`] | what is known of a corpus |
 //! | [`table`] | small tables of numbers in Parquet: metrics, scores |
@@ -22,6 +23,7 @@
 
 pub mod grammar;
 pub mod loader;
+pub mod logits;
 pub mod mixture;
 pub mod near;
 pub mod order;

@@ -45,7 +45,7 @@ pub use cursor::{CURSOR_VERSION, Cursor, CursorMismatch, CursorSource, CursorSte
 pub use error::LoadError;
 pub use groups::{GroupError, GroupSize, Groups};
 pub use pack_plan::PackPlan;
-pub use sequence::Sequence;
+pub use sequence::{Pieces, Sequence};
 pub use settings::{DEFAULT_MEMORY_BYTES, DEFAULT_WINDOW_TOKENS, Settings, Source, Step};
 pub use shards::ShardGroups;
 pub use stats::SourceStats;

@@ -1,5 +1,7 @@
 //! What a loader gives.
 
+use crate::TokenLists;
+
 /// A packed row of tokens. Its memory is used again by the next [`fill`](super::Loader::fill).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sequence {
@@ -14,6 +16,24 @@ pub struct Sequence {
     pub epoch: u64,
     /// The source, in the order they were given in.
     pub source: u16,
+    /// The documents that it is made of; filled only where there is something to fill.
+    pub pieces: Option<Pieces>,
+}
+
+/// Which documents a sequence is made of: a piece for each of its starts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pieces {
+    /// The documents, whole, with the tokens around them, whatever of them the sequence has.
+    pub documents: TokenLists,
+    /// Which token of its document each piece begins with.
+    pub from: Vec<u32>,
+}
+
+impl Pieces {
+    pub(super) fn clear(&mut self) {
+        self.documents.clear();
+        self.from.clear();
+    }
 }
 
 impl Sequence {

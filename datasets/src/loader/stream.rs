@@ -129,6 +129,9 @@ impl Stream {
         out.tokens.clear();
         out.tokens.reserve(full);
         out.starts.clear();
+        if let Some(pieces) = &mut out.pieces {
+            pieces.clear();
+        }
         (out.epoch, out.len) = (index / self.per_epoch, 0);
         let epoch = self.epoch(out.epoch);
         let within = index % self.per_epoch;

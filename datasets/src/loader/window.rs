@@ -146,6 +146,7 @@ impl Window {
             let length = (self.starts[place + 1] - self.starts[place]) as usize;
             if length > 0 && (skip == 0 || out.tokens.is_empty()) {
                 out.starts.push(out.tokens.len() as u32);
+                self.piece(layout, self.order[place], skip, out);
             }
             self.prefetch(self.order.get(place + 2).copied());
             let take = (length - skip).min(full - out.tokens.len());
@@ -163,8 +164,20 @@ impl Window {
             self.prefetch(pieces.get(i + 2).map(|piece| piece.document));
             out.starts.push(out.tokens.len() as u32);
             let (from, take) = (piece.from as usize, piece.len as usize);
+            self.piece(layout, piece.document, from, out);
             self.append(layout, piece.document, from, take, &mut out.tokens);
         }
+    }
+
+    /// Says which document a piece is of, if that is asked.
+    #[expect(clippy::cast_possible_truncation, reason = "`open` checks the largest window")]
+    fn piece(&self, layout: &Layout, row: u32, from: usize, out: &mut Sequence) {
+        let Some(pieces) = &mut out.pieces else { return };
+        let lists = &mut pieces.documents;
+        let whole = self.lists.get(row as usize).len() + layout.around as usize;
+        self.append(layout, row, 0, whole, &mut lists.tokens);
+        lists.bounds.push(lists.tokens.len() as u32);
+        pieces.from.push(from as u32);
     }
 
     /// Appends `take` tokens of a document, from `from` on. The tokens around it count.

@@ -14,7 +14,7 @@ use crate::parquet_file;
 
 /// Why the fast path gave up; `lists` are then as they were.
 #[derive(Debug)]
-pub(super) enum NotOurs {
+pub(crate) enum NotOurs {
     /// A layout that it does not know, whose pages arrow-rs may read.
     Layout,
     /// Bytes that make no sense.
@@ -36,7 +36,7 @@ impl From<Fault> for NotOurs {
 }
 
 /// Appends the lists of a leaf column, and gives the largest token; 0 if there is none.
-pub(super) fn read<R: ChunkReader + 'static>(
+pub(crate) fn read<R: ChunkReader + 'static>(
     file: &Arc<R>,
     row_group: &RowGroupMetaData,
     column: usize,

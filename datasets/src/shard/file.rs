@@ -14,8 +14,8 @@ use crate::storage::Counts;
 
 /// A shard, opened.
 #[derive(Debug)]
-pub(super) struct ShardFile {
-    pub(super) entry: ShardEntry,
+pub(crate) struct ShardFile {
+    pub(crate) entry: ShardEntry,
     file: Arc<dyn ReadAt>,
     footer: OnceLock<Footer>,
 }
@@ -33,7 +33,7 @@ impl ShardFile {
     }
 
     /// Checks that the file has the length that the manifest says.
-    pub(super) fn new(file: Arc<dyn ReadAt>, entry: ShardEntry) -> Result<Self, ShardError> {
+    pub(crate) fn new(file: Arc<dyn ReadAt>, entry: ShardEntry) -> Result<Self, ShardError> {
         let (expected, found) = (entry.bytes, file.size());
         if expected != found {
             return Err(ShardError::Size { path: file.name().into(), expected, found });
@@ -41,24 +41,24 @@ impl ShardFile {
         Ok(Self { entry, file, footer: OnceLock::new() })
     }
 
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.file.name()
     }
 
     /// A row group will be read soon.
-    pub(super) fn will_need(&self, row_group: usize) {
+    pub(crate) fn will_need(&self, row_group: usize) {
         if let Some(group) = self.entry.row_groups.get(row_group) {
             self.file.will_need(group.offset..group.offset.saturating_add(group.bytes));
         }
     }
 
     /// Whether the file still is what was opened.
-    pub(super) fn check(&self) -> Result<(), ShardError> {
+    pub(crate) fn check(&self) -> Result<(), ShardError> {
         self.file.check().map_err(|source| self.changed(source))
     }
 
     /// The verified bytes of a row group and of the footer, and what the footer says.
-    pub(super) fn open(
+    pub(crate) fn open(
         &self,
         row_group: usize,
     ) -> Result<(Verified, ArrowReaderMetadata), ShardError> {

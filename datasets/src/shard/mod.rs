@@ -38,6 +38,7 @@ mod reader;
 mod reading;
 mod remote;
 mod samples;
+mod segment;
 mod token_column;
 mod verified;
 mod writer;
@@ -51,6 +52,8 @@ use crate::store::{Digest, digest_bytes};
 
 pub use checksum::Checksum;
 pub use error::ShardError;
+pub(crate) use fast::{NotOurs, read as read_lists};
+pub(crate) use file::ShardFile;
 pub use folder::{Folder, LocalFolder, ReadAt};
 pub use layout::{Layout, PageCompression, TokenEncoding};
 pub use manifest::{RowGroup, ShardEntry, write_manifest};
@@ -58,6 +61,9 @@ pub use page::PageFault;
 pub use reader::{Group, Shards};
 pub use remote::RemoteFolder;
 pub use samples::{SampleRef, Samples};
+pub(crate) use segment::{Segments, Sink};
+pub(crate) use token_column::TokenColumn;
+pub(crate) use verified::Verified;
 pub use writer::ShardWriter;
 
 /// A sample's name: the first 16 bytes of the BLAKE3 digest of its content.

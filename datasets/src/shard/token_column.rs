@@ -26,7 +26,7 @@ use zstd::bulk::Compressor;
 use crate::parquet_file::ParquetFault;
 
 /// Writes token columns, one after the other: what they grow in is kept.
-pub(super) struct TokenColumn {
+pub(crate) struct TokenColumn {
     compressor: Compressor<'static>,
     compression: Compression,
     page_bytes: usize,
@@ -35,7 +35,7 @@ pub(super) struct TokenColumn {
 
 impl TokenColumn {
     /// With pages of about so many bytes, at a level of Zstandard.
-    pub(super) fn new(
+    pub(crate) fn new(
         level: u8,
         compression: Compression,
         page_bytes: usize,
@@ -45,7 +45,7 @@ impl TokenColumn {
     }
 
     /// The column chunk of rows of these lengths.
-    pub(super) fn encode(
+    pub(crate) fn encode(
         &mut self,
         column: &ColumnDescPtr,
         mut lengths: &[u32],

@@ -8,7 +8,7 @@ use parquet::file::reader::{ChunkReader, Length};
 
 /// A file of which only verified segments can be read: what is decoded is what was hashed.
 #[derive(Clone)]
-pub(super) struct Verified {
+pub(crate) struct Verified {
     /// The length of the whole file.
     pub(super) bytes: u64,
     /// Where each begins, and its bytes.

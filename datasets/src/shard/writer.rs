@@ -1,9 +1,7 @@
 //! Writes a shard.
 
-use std::io::{self, Write};
-use std::mem;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow_array::builder::{
     BinaryBuilder, ListBuilder, StringBuilder, UInt16Builder, UInt32Builder,
@@ -18,12 +16,12 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 
-use super::checksum::Summing;
 use super::manifest::VERSION;
+use super::segment::{Segments, Sink};
 use super::token_column::TokenColumn;
 use super::{
-    Checksum, Header, Layout, PageCompression, RowGroup, Sample, SampleRef, Samples, ShardEntry,
-    ShardError, TokenEncoding,
+    Header, Layout, PageCompression, RowGroup, Sample, SampleRef, Samples, ShardEntry, ShardError,
+    TokenEncoding,
 };
 use crate::parquet_file::ParquetFault;
 use crate::store::AtomicFile;
@@ -43,7 +41,7 @@ pub struct ShardWriter {
     columns: ArrowRowGroupWriterFactory,
     /// Writes the tokens in the default layout; in others the columns' own writer does.
     tokens: Option<TokenColumn>,
-    progress: Arc<Mutex<Progress>>,
+    segments: Segments,
     rows: Rows,
     row_groups: Vec<RowGroup>,
 }
@@ -63,8 +61,7 @@ impl ShardWriter {
     /// As [`new`](Self::new).
     pub fn with_layout(path: &Path, header: &Header, layout: Layout) -> Result<Self, ShardError> {
         let file = AtomicFile::create(path).map_err(ShardError::store(path))?;
-        let progress = Arc::new(Mutex::new(Progress::default()));
-        let sink = Sink { file, progress: Arc::clone(&progress) };
+        let (sink, segments) = Sink::new(file);
         let schema = schema(header.vocab_size);
         let properties = properties(header, &layout);
         let (writer, columns) = ArrowWriter::try_new(sink, Arc::clone(&schema), Some(properties))
@@ -85,7 +82,7 @@ impl ShardWriter {
             writer,
             columns,
             tokens,
-            progress,
+            segments,
             rows: Rows::default(),
             row_groups: Vec::new(),
         })
@@ -150,9 +147,9 @@ impl ShardWriter {
         if self.rows.num_rows() > 0 {
             self.end_row_group()?;
         }
-        let Sink { file, .. } = self.writer.into_inner().map_err(ShardError::write(&self.path))?;
-        let written = file.commit().map_err(ShardError::store(&self.path))?;
-        let (_, _, footer) = take_segment(&self.progress);
+        let sink = self.writer.into_inner().map_err(ShardError::write(&self.path))?;
+        let written = sink.into_file().commit().map_err(ShardError::store(&self.path))?;
+        let (_, _, footer) = self.segments.take();
         let file = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let (bytes, digest, row_groups) = (written.bytes, written.digest, self.row_groups);
         Ok(ShardEntry { file, bytes, digest, row_groups, footer })
@@ -160,7 +157,7 @@ impl ShardWriter {
 
     fn end_row_group(&mut self) -> Result<(), ShardError> {
         self.write_row_group().map_err(ShardError::write(&self.path))?;
-        let (offset, bytes, hash) = take_segment(&self.progress);
+        let (offset, bytes, hash) = self.segments.take();
         let (rows, tokens) = (self.rows.num_rows(), self.rows.tokens.len() as u64);
         let max_id = self.rows.max_id;
         self.row_groups.push(RowGroup { rows, tokens, max_id, offset, bytes, hash });
@@ -189,41 +186,6 @@ impl ShardWriter {
         group.close()?;
         // It brings the row group's bytes to the sink.
         Ok(self.writer.flush()?)
-    }
-}
-
-/// What went to the file: the segment that began with the last row group's end is hashed by itself.
-#[derive(Default)]
-struct Progress {
-    start: u64,
-    bytes: u64,
-    summing: Summing,
-}
-
-fn take_segment(progress: &Mutex<Progress>) -> (u64, u64, Checksum) {
-    let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
-    let start = progress.start + progress.bytes;
-    let Progress { start: offset, bytes, summing } =
-        mem::replace(&mut *progress, Progress { start, ..Progress::default() });
-    (offset, bytes, summing.finish())
-}
-
-struct Sink {
-    file: AtomicFile,
-    progress: Arc<Mutex<Progress>>,
-}
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.file.write(bytes)?;
-        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        progress.summing.update(&bytes[..n]);
-        progress.bytes += n as u64;
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
     }
 }
 

@@ -79,22 +79,77 @@ impl AtomicFile {
         }
     }
 
+    /// Makes the file durable and gives it a name that what was written decides, in a directory of the same file
+    /// system that is there already. Returns the name.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    #[expect(clippy::missing_panics_doc, reason = "no one but commit takes the file")]
+    pub fn commit_as(
+        mut self,
+        name: impl FnOnce(&Written) -> PathBuf,
+    ) -> Result<(PathBuf, Written), StoreError> {
+        let writer = self.file.take().expect("only commit takes the file, and consumes self");
+        let sealed = synced(writer, &self.path).and_then(|written| {
+            let path = name(&written);
+            self.rename(&path).map(|()| (path, written))
+        });
+        if sealed.is_err() {
+            discard(&self.temporary);
+        }
+        sealed
+    }
+
+    /// Makes the file durable under its name if nothing has that name yet; of any number that try at once, in any
+    /// process, one does. `None`: there is one, and it is as it was.
+    ///
+    /// The file system must know hard links: linking, unlike renaming, never replaces.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    #[expect(clippy::missing_panics_doc, reason = "no one but commit takes the file")]
+    pub fn commit_new(mut self) -> Result<Option<Written>, StoreError> {
+        let writer = self.file.take().expect("only commit takes the file, and consumes self");
+        let sealed = synced(writer, &self.path).and_then(|written| {
+            let linked =
+                trial::file_operation().and_then(|()| fs::hard_link(&self.temporary, &self.path));
+            match linked {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+                linked => linked.map_err(StoreError::io(&self.path, "link"))?,
+            }
+            trial::reached("renamed");
+            sync_parent(&self.path).map(|()| Some(written))
+        });
+        discard(&self.temporary);
+        sealed
+    }
+
     fn seal(&self, writer: BufWriter<Hashing>, path: &Path) -> Result<Written, StoreError> {
-        let Hashing { file, hasher, bytes } = writer
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)
-            .map_err(StoreError::io(path, "write"))?;
-        trial::file_operation()
-            .and_then(|()| file.sync_all())
-            .map_err(StoreError::io(path, "fsync"))?;
-        trial::reached("written");
+        let written = synced(writer, path)?;
+        self.rename(path)?;
+        Ok(written)
+    }
+
+    fn rename(&self, path: &Path) -> Result<(), StoreError> {
         trial::file_operation()
             .and_then(|()| fs::rename(&self.temporary, path))
             .map_err(StoreError::io(path, "rename"))?;
         trial::reached("renamed");
-        sync_parent(path)?;
-        Ok(Written { bytes, digest: hasher.digest() })
+        sync_parent(path)
     }
+}
+
+/// Writes what is buffered, and syncs the file.
+fn synced(writer: BufWriter<Hashing>, path: &Path) -> Result<Written, StoreError> {
+    let Hashing { file, hasher, bytes } = writer
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)
+        .map_err(StoreError::io(path, "write"))?;
+    trial::file_operation()
+        .and_then(|()| file.sync_all())
+        .map_err(StoreError::io(path, "fsync"))?;
+    trial::reached("written");
+    Ok(Written { bytes, digest: hasher.digest() })
 }
 
 impl Write for AtomicFile {
@@ -282,6 +337,39 @@ mod tests {
             k += 1;
         }
         assert!(k > 5, "create, write, fsync, rename and fsync of the directory are counted");
+    }
+
+    #[test]
+    fn of_many_that_make_one_new_file_at_once_one_does_and_the_others_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let make = |n: u8| {
+            let mut file = AtomicFile::create(&path).unwrap();
+            file.write_all(&[n; 1000]).unwrap();
+            file.commit_new().unwrap().is_some()
+        };
+        let made: Vec<bool> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|n| scope.spawn(move || make(n))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(made.iter().filter(|made| **made).count(), 1);
+        let winner = u8::try_from(made.iter().position(|made| *made).unwrap()).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), [winner; 1000]);
+        assert_eq!(names(dir.path()), ["f"]);
+    }
+
+    #[test]
+    fn a_file_may_be_named_by_what_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = AtomicFile::create(&dir.path().join("in-flight")).unwrap();
+        file.write_all(b"content").unwrap();
+        let (path, written) =
+            file.commit_as(|written| dir.path().join(written.digest.to_string())).unwrap();
+        assert_eq!(
+            path.file_name().unwrap().to_string_lossy(),
+            digest_bytes(b"content").to_string()
+        );
+        assert_eq!((written.bytes, names(dir.path()).len()), (7, 1));
     }
 
     #[test]

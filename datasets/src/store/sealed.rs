@@ -4,12 +4,13 @@
 //! byte of the file is covered, white space and the digest itself included, and the file remains plain JSON.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, StoreError, digest_bytes, write_atomic};
+use super::{AtomicFile, Digest, StoreError, digest_bytes, write_atomic};
 
 #[derive(Serialize, Deserialize)]
 struct Sealed<T> {
@@ -23,14 +24,30 @@ struct Sealed<T> {
 /// # Errors
 /// [`StoreError::BadManifest`] if it does not serialise, [`StoreError::Io`] if it cannot be written.
 pub fn write<T: Serialize>(path: &Path, content: &T) -> Result<Digest, StoreError> {
+    let (text, digest) = seal(path, content)?;
+    write_atomic(path, |file| file.write_all(text.as_bytes()))?;
+    Ok(digest)
+}
+
+/// [`write()`], if there is no such file yet: see [`AtomicFile::commit_new`]. `None` if there is.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_new<T: Serialize>(path: &Path, content: &T) -> Result<Option<Digest>, StoreError> {
+    let (text, digest) = seal(path, content)?;
+    let mut file = AtomicFile::create(path)?;
+    file.write_all(text.as_bytes()).map_err(StoreError::io(path, "write"))?;
+    Ok(file.commit_new()?.map(|_| digest))
+}
+
+fn seal<T: Serialize>(path: &Path, content: &T) -> Result<(String, Digest), StoreError> {
     let bad = |source| StoreError::BadManifest { path: path.to_owned(), source };
     let blank = Digest::from_bytes([0; 32]);
     let mut text = serde_json::to_string_pretty(&Sealed { content, digest: blank }).map_err(bad)?;
     text.push('\n');
     let digest = digest_bytes(text.as_bytes());
     let text = replace(&text, blank, digest).unwrap_or_default();
-    write_atomic(path, |file| file.write_all(text.as_bytes()))?;
-    Ok(digest)
+    Ok((text, digest))
 }
 
 /// Reads what [`write()`] wrote, and its digest, which has been checked.

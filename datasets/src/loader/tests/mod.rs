@@ -230,3 +230,38 @@ fn no_more_memory_is_held_than_is_said() {
         );
     }
 }
+
+#[test]
+fn a_sequence_says_which_documents_it_is_made_of() {
+    for packing in [Method::Concat, Method::BestFit] {
+        for (bos, eos) in [(Some(1), Some(2)), (None, Some(2)), (None, None)] {
+            let groups = Memory::new(3, 6, 25, 20);
+            let settings = Settings { bos, eos, ..settings(7, Shuffle::Global, packing) };
+            let loader = Loader::open(vec![source("a", &groups, 1.0, Some(2))], &settings).unwrap();
+            let mut cut = 0;
+            for index in 0..loader.num_sequences().unwrap() {
+                let mut out = Sequence { pieces: Some(Pieces::default()), ..Sequence::default() };
+                loader.fill(index, &mut out).unwrap();
+                let pieces = out.pieces.take().unwrap();
+                assert_eq!(out, get(&loader, index));
+                assert_eq!(
+                    (pieces.documents.len(), pieces.from.len()),
+                    (out.starts.len(), out.starts.len())
+                );
+                let ends = out.starts[1..].iter().chain([&out.len]);
+                for (i, (start, end)) in out.starts.iter().zip(ends).enumerate() {
+                    let (document, from) = (pieces.documents.get(i), pieces.from[i] as usize);
+                    let piece = &out.tokens[*start as usize..*end as usize];
+                    assert_eq!(&document[from..from + piece.len()], piece);
+                    let text = &document
+                        [usize::from(bos.is_some())..document.len() - usize::from(eos.is_some())];
+                    assert!(
+                        groups.groups.iter().any(|g| (0..g.len()).any(|row| g.get(row) == text))
+                    );
+                    cut += u32::from(from > 0);
+                }
+            }
+            assert!(cut > 10, "{cut} documents are cut");
+        }
+    }
+}

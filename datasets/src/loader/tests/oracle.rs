@@ -100,7 +100,14 @@ fn cut(documents: &[Document], settings: &Settings, epoch: u64) -> Vec<Sequence>
         let tokens = part.iter().map(|(token, _)| *token).collect();
         let starts = (0..).zip(part).filter(|(i, (_, begins))| *i == 0 || *begins).map(|(i, _)| i);
         let len = u32::try_from(size + 1).unwrap();
-        all.push(Sequence { tokens, starts: starts.collect(), len, epoch, source: 0 });
+        all.push(Sequence {
+            tokens,
+            starts: starts.collect(),
+            len,
+            epoch,
+            source: 0,
+            pieces: None,
+        });
         begin += size;
     }
     all
@@ -131,7 +138,7 @@ fn bins(documents: &[Document], settings: &Settings, epoch: u64) -> Vec<Sequence
         }
         tokens.resize(size, settings.eos.unwrap_or(0));
         let len = u32::try_from(size - room).unwrap();
-        Sequence { tokens, starts, len, epoch, source: 0 }
+        Sequence { tokens, starts, len, epoch, source: 0, pieces: None }
     };
     bins.into_iter().map(sequence).collect()
 }
