@@ -6,6 +6,7 @@
 //!
 //! - [`graphs`] are the pictures: [`pass`](graphs::pass) over data, and [`distil`](graphs::distil).
 //! - [`operators`] are the nodes, one a file.
+//! - [`ledger`] is which samples lack teacher logits, and [`corpus`] which documents are kept: collections, by differential.
 //! - [`time`] and [`course`] are the steps of a run, its checkpoints, and how a stop moves its end.
 //!
 //! # The checkpoint
@@ -27,6 +28,7 @@ pub mod device;
 pub mod failure;
 pub mod graphs;
 pub mod in_process;
+pub mod ledger;
 pub mod operators;
 pub mod recipes;
 pub mod roles;

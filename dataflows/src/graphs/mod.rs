@@ -6,6 +6,7 @@ pub mod cluster;
 mod distil;
 mod pass;
 mod run;
+mod search;
 #[cfg(test)]
 mod tests;
 mod throughput;
@@ -13,6 +14,7 @@ mod throughput;
 pub use distil::{Distil, distil};
 pub use pass::{Pass, pass};
 pub use run::{Outcome, RunError};
+pub use search::{Attempt, Standings, search};
 pub use throughput::{Container, Measured, Throughput, throughput};
 
 use std::time::Duration;

@@ -4,6 +4,7 @@
 //! checkpoint at *t*, which is the state that step *t - 1* made, travels at time *t* as well.
 
 mod commit;
+mod halve;
 mod in_order;
 mod on_device;
 mod paced;
@@ -12,6 +13,7 @@ mod split_frontier;
 mod stage;
 
 pub use commit::{CommitWhole, NotWhole};
+pub use halve::{Halve, Verdict, rank};
 pub use in_order::InOrder;
 pub use on_device::OnDevice;
 pub use paced::paced;

@@ -4,5 +4,6 @@ mod bounds;
 mod failing;
 mod fakes;
 mod oracle;
+mod search;
 mod stopping;
 mod throughput;
