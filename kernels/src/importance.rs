@@ -139,7 +139,10 @@ pub fn sample_sums(x: Tensor<2>, batch: usize) -> SampleSums {
     total
 }
 
-/// One pass over memory a sample.
+/// Rows that are added to the sums together: the sums are read and written once for all of them.
+const ROWS: usize = 8;
+
+/// One pass over memory a sample; each channel's values are added in the order of the positions.
 fn on_host(x: &[f32], seq: usize, channels: usize) -> Vec<Aggregates> {
     x.par_chunks(seq * channels)
         .map(|sample| {
@@ -148,20 +151,44 @@ fn on_host(x: &[f32], seq: usize, channels: usize) -> Vec<Aggregates> {
             crate::host::wide(
                 #[inline(always)]
                 || {
-                    for row in sample.chunks_exact(channels) {
-                        let sums = absolute.iter_mut().zip(&mut squares).zip(&mut sums);
-                        for (((absolute, squares), sum), x) in sums.zip(row) {
-                            let x = f64::from(*x);
-                            *absolute += x.abs();
-                            *squares += x * x;
-                            *sum += x;
-                        }
+                    let (together, rest) = sample.split_at(sample.len() - seq % ROWS * channels);
+                    for rows in together.chunks_exact(ROWS * channels) {
+                        let rows: [&[f32]; ROWS] =
+                            std::array::from_fn(|r| &rows[r * channels..(r + 1) * channels]);
+                        add(rows, &mut absolute, &mut squares, &mut sums);
+                    }
+                    for row in rest.chunks_exact(channels) {
+                        add([row], &mut absolute, &mut squares, &mut sums);
                     }
                 },
             );
             Aggregates::of(absolute, squares, &sums, seq)
         })
         .collect()
+}
+
+/// Adds rows of as many values as there are sums.
+#[inline(always)]
+fn add<const N: usize>(
+    rows: [&[f32]; N],
+    absolute: &mut [f64],
+    squares: &mut [f64],
+    sums: &mut [f64],
+) {
+    let channels = sums.len();
+    let rows = rows.map(|row| &row[..channels]);
+    let sums = absolute[..channels].iter_mut().zip(&mut squares[..channels]).zip(sums);
+    for (c, ((absolute, squares), sum)) in sums.enumerate() {
+        // In registers while the rows go by.
+        let (mut a, mut q, mut s) = (*absolute, *squares, *sum);
+        for row in rows {
+            let x = f64::from(row[c]);
+            a += x.abs();
+            q += x * x;
+            s += x;
+        }
+        (*absolute, *squares, *sum) = (a, q, s);
+    }
 }
 
 /// The reductions over positions on the device, in f32; deviations from the mean, for f32 cannot take differences of

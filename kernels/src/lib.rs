@@ -6,6 +6,7 @@
 
 pub mod adamw;
 pub mod attention;
+pub mod capture;
 pub mod device;
 pub mod host;
 pub mod importance;

@@ -18,9 +18,15 @@ pub fn squares(x: Tensor<2>, batch: usize) -> Vec<f64> {
     let samples: Vec<Vec<f64>> = if fits(&x) {
         let sum = |sample: &[f32]| {
             let mut sums = vec![0.0f64; channels];
-            for row in sample.chunks(channels) {
-                sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x) * f64::from(*x));
-            }
+            crate::host::wide(
+                #[inline(always)]
+                || {
+                    for row in sample.chunks_exact(channels) {
+                        let sums = sums.iter_mut().zip(row);
+                        sums.for_each(|(sum, x)| *sum += f64::from(*x) * f64::from(*x));
+                    }
+                },
+            );
             sums
         };
         take(x).par_chunks(seq * channels).map(sum).collect()

@@ -1,17 +1,39 @@
-//! The head and its loss as one operation: `[tokens, vocab]` exists for one chunk of tokens at a time.
+//! The head and its loss as one operation: of `[tokens, vocab]` no more than a chunk of tokens, or a tile of words, exists
+//! at a time.
 
 use burn::tensor::{DType, Int, Tensor};
+use rayon::prelude::*;
 
 use super::objective::{LossSums, Objective};
-use super::rows;
+use super::rows::{self, Said};
+use super::sparse::Sparse;
+use super::tiled;
+use crate::host::{fits, give, take};
 
-/// What the loss needs of the teacher: its hidden states, not its logits.
+/// What the loss needs of the teacher.
 #[derive(Clone, Debug)]
-pub struct Teacher {
-    /// After the final norm: `[tokens, hidden]`.
-    pub hidden: Tensor<2>,
-    /// The teacher's head: `[hidden, vocab]`.
-    pub head: Tensor<2>,
+pub enum Teacher {
+    /// All it says: its hidden states, of which its head makes logits.
+    Dense {
+        /// After the final norm: `[tokens, hidden]`.
+        hidden: Tensor<2>,
+        /// The teacher's head: `[hidden, vocab]`.
+        head: Tensor<2>,
+    },
+    /// A few words a token.
+    Sparse(Sparse),
+}
+
+impl Teacher {
+    /// Of a chunk of tokens, as the loss takes it.
+    fn said(&self, start: usize, len: usize) -> Said<'_> {
+        match self {
+            Self::Dense { hidden, head } => {
+                Said::Logits(hidden.clone().narrow(0, start, len).matmul(head.clone()))
+            }
+            Self::Sparse(sparse) => Said::Words(sparse, start),
+        }
+    }
 }
 
 /// The gradients that leave the head.
@@ -22,6 +44,9 @@ pub struct HeadGradients {
     /// Of the head's weight: `[hidden, vocab]`, f32.
     pub head: Tensor<2>,
 }
+
+/// Bytes of a tile of the head's gradient.
+const TILE_BYTES: usize = 4 << 20;
 
 /// Tokens a chunk, so that one copy of its logits takes some 32 MiB.
 #[must_use]
@@ -42,17 +67,7 @@ pub fn head_loss(
     labels: &Tensor<1, Int>,
     objective: &Objective,
 ) -> LossSums {
-    let [tokens, _] = hidden.dims();
-    let [_, vocab] = head.dims();
-    let mut sums = LossSums::default();
-    for (start, len) in chunks(tokens, vocab) {
-        let part = |x: &Tensor<2>| x.clone().narrow(0, start, len);
-        let student = part(hidden).matmul(head.clone());
-        let teacher = teacher.map(|t| part(&t.hidden).matmul(t.head.clone()));
-        let labels = labels.clone().narrow(0, start, len);
-        sums.add(&rows::losses(student, teacher, labels, objective, None).0);
-    }
-    sums
+    either(hidden, head, teacher, labels, objective, None).0
 }
 
 /// The sums of the losses, and `scale` times their gradients.
@@ -76,32 +91,79 @@ pub fn head_loss_and_gradients(
     objective: &Objective,
     scale: f64,
 ) -> (LossSums, HeadGradients) {
+    let (sums, gradients) = either(hidden, head, teacher, labels, objective, Some(scale));
+    (sums, gradients.expect("a scale was given, and there are tokens"))
+}
+
+fn either(
+    hidden: &Tensor<2>,
+    head: &Tensor<2>,
+    teacher: Option<&Teacher>,
+    labels: &Tensor<1, Int>,
+    objective: &Objective,
+    scale: Option<f64>,
+) -> (LossSums, Option<HeadGradients>) {
+    match teacher {
+        Some(Teacher::Sparse(sparse)) if fits(hidden) && fits(head) => {
+            tiled::losses(hidden, head, Some(sparse), labels, objective, scale)
+        }
+        _ => chunked(hidden, head, teacher, labels, objective, scale),
+    }
+}
+
+/// Chunk by chunk of tokens.
+pub(super) fn chunked(
+    hidden: &Tensor<2>,
+    head: &Tensor<2>,
+    teacher: Option<&Teacher>,
+    labels: &Tensor<1, Int>,
+    objective: &Objective,
+    scale: Option<f64>,
+) -> (LossSums, Option<HeadGradients>) {
     let [tokens, _] = hidden.dims();
     let [_, vocab] = head.dims();
     let mut sums = LossSums::default();
     let mut hidden_gradients = Vec::new();
     let mut head_gradient: Option<Tensor<2>> = None;
     for (start, len) in chunks(tokens, vocab) {
-        let part = |x: &Tensor<2>| x.clone().narrow(0, start, len);
-        let states = part(hidden);
+        let states = hidden.clone().narrow(0, start, len);
         let student = states.clone().matmul(head.clone());
-        let teacher = teacher.map(|t| part(&t.hidden).matmul(t.head.clone()));
+        let teacher = teacher.map_or(Said::Nothing, |teacher| teacher.said(start, len));
         let labels = labels.clone().narrow(0, start, len);
-        let (chunk, gradient) = rows::losses(student, teacher, labels, objective, Some(scale));
+        let (chunk, gradient) = rows::losses(student, teacher, labels, objective, scale);
         sums.add(&chunk);
-        let gradient = gradient.expect("a scale was given");
+        let Some(gradient) = gradient else { continue };
         hidden_gradients.push(gradient.clone().matmul(head.clone().transpose()));
-        let part = states.transpose().matmul(gradient).cast(DType::F32);
         head_gradient = Some(match head_gradient {
-            Some(sum) => sum + part,
-            None => part,
+            Some(sum) => plus_product(sum, states.transpose(), gradient),
+            None => states.transpose().matmul(gradient).cast(DType::F32),
         });
     }
-    let gradients = HeadGradients {
-        hidden: Tensor::cat(hidden_gradients, 0),
-        head: head_gradient.expect("at least one token"),
-    };
+    let gradients =
+        head_gradient.map(|head| HeadGradients { hidden: Tensor::cat(hidden_gradients, 0), head });
     (sums, gradients)
+}
+
+/// `sum + a b`, where `sum` is as large as the head: on the host tile by tile, for there is to be no second one.
+///
+/// # Shapes
+///
+/// - sum, output: `[hidden, vocab]`, f32; a: `[hidden, tokens]`, b: `[tokens, vocab]`
+fn plus_product(sum: Tensor<2>, a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
+    if !fits(&a) || !fits(&b) {
+        return sum + a.matmul(b).cast(DType::F32);
+    }
+    let (dims @ [hidden, vocab], device) = (sum.dims(), sum.device());
+    let words = (TILE_BYTES / 4 / hidden.max(1)).clamp(256, 8192);
+    let mut sum = take(sum);
+    for first in (0..vocab).step_by(words) {
+        let len = words.min(vocab - first);
+        let part = take(a.clone().matmul(b.clone().narrow(1, first, len)));
+        sum.par_chunks_mut(vocab).zip(part.par_chunks(len)).for_each(|(sum, part)| {
+            sum[first..first + len].iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+        });
+    }
+    give(sum, dims, &device)
 }
 
 /// `(start, length)` of each chunk.
@@ -126,10 +188,11 @@ mod tests {
         let vocab = 300;
         let tokens = chunk_tokens(vocab) + 5;
         let (hidden, head) = (random([tokens, 4], 1) * 3.0, random([4, vocab], 2) * 2.0);
-        let teacher = Teacher { hidden: random([tokens, 3], 3) * 3.0, head: random([3, vocab], 4) };
+        let (states, words) = (random([tokens, 3], 3) * 3.0, random([3, vocab], 4));
+        let teacher = Teacher::Dense { hidden: states.clone(), head: words.clone() };
         let labels: Vec<i64> = (0..tokens as i64).map(|i| i * 7 % vocab as i64).collect();
         let labels = Tensor::<1, Int>::from_ints(labels.as_slice(), &hidden.device());
-        let objective = Objective { forward_kl: 1.0, temperature: 1.0, cross_entropy: 0.5 };
+        let objective = Objective::mixed(1.0, 1.0, 0.5);
         let scale = 1.0 / tokens as f64;
         let (sums, gradients) =
             head_loss_and_gradients(&hidden, &head, Some(&teacher), &labels, &objective, scale);
@@ -138,7 +201,7 @@ mod tests {
 
         let (hidden, head) = (autodiff(hidden), autodiff(head));
         let log_q = log_softmax(hidden.clone().matmul(head.clone()), 1);
-        let log_p = log_softmax(teacher.hidden.matmul(teacher.head), 1);
+        let log_p = log_softmax(states.matmul(words), 1);
         let log_p = Tensor::<2>::from_inner(log_p);
         let kl = (log_p.clone().exp() * (log_p - log_q.clone())).sum();
         let labels = Tensor::<1, Int>::from_inner(labels).unsqueeze_dim(1);
