@@ -59,7 +59,7 @@ fn main() {
         let mut trainer = Trainer::new(llama(2), DType::F32, settings(Objective::cross_entropy()));
         let mut step = 0;
         let work = || {
-            trainer.accumulate(&batch, None);
+            trainer.accumulate(&batch, None, &[]);
             step += 1;
             trainer
                 .update(step - 1)
@@ -71,7 +71,7 @@ fn main() {
         let mut trainer = Trainer::new(llama(2), DType::F32, settings(Objective::forward_kl()));
         let mut step = 0;
         let work = || {
-            trainer.accumulate(&batch, Some(&lesson(&teacher, &batch)));
+            trainer.accumulate(&batch, Some(&lesson(&teacher, &batch)), &[]);
             step += 1;
             trainer
                 .update(step - 1)
@@ -95,6 +95,8 @@ fn settings(objective: Objective) -> Settings {
     Settings {
         learning_rate: LearningRate { peak: 1e-4, min: 1e-4, warmup_steps: 0, steps: 1 },
         objective,
+        cross_entropy_is_dynamic: false,
+        hidden: None,
         tokens_per_step: (BATCH * SEQ) as u64,
         beta1: 0.9,
         beta2: 0.999,

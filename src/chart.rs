@@ -168,7 +168,7 @@ pub(crate) fn draw(
 }
 
 /// A number as an axis shows it: `1.5 M`, `320`, `0.25`.
-fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     let (scaled, unit) = match value.abs() {
         v if v >= 1e9 => (value / 1e9, " G"),
         v if v >= 1e6 => (value / 1e6, " M"),

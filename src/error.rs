@@ -56,6 +56,49 @@ pub enum Error {
     /// A table of metrics or scores.
     #[error(transparent)]
     Table(#[from] TableError),
+    /// A cache of logits.
+    #[error(transparent)]
+    Logits(#[from] datasets::logits::LogitError),
+    /// What a cache knows does not go with the losses.
+    #[error(transparent)]
+    Sparse(#[from] kernels::loss::SparseError),
+    /// What is wanted and what is cached.
+    #[error(transparent)]
+    Ledger(#[from] dataflows::ledger::LedgerError),
+    /// A cache that is not what it says; what is damaged was printed.
+    #[error("the cache at `{}` is damaged: {damaged} findings", path.display())]
+    DamagedCache {
+        /// The cache.
+        path: PathBuf,
+        /// How many things.
+        damaged: usize,
+    },
+    /// Samples that a cache should have.
+    #[error(
+        "{missing} of the {wanted} samples of the text are not in the cache at `{}`: {}",
+        path.display(),
+        by_source(sources)
+    )]
+    NotCached {
+        /// The cache.
+        path: PathBuf,
+        /// How many are not there.
+        missing: u64,
+        /// Of how many.
+        wanted: u64,
+        /// The sources that miss some, and how many.
+        sources: Vec<(String, u64)>,
+    },
+    /// A sample that the teacher cannot read as a whole.
+    #[error("a sample of `{source_name}` has {found} tokens, the teacher's context is {limit}")]
+    TooLong {
+        /// The source.
+        source_name: String,
+        /// Its tokens.
+        found: u32,
+        /// The teacher's `max_position_embeddings`.
+        limit: usize,
+    },
     /// Durable files.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -67,10 +110,16 @@ pub enum Error {
     Sums(#[from] crate::prune::sums::ImportanceError),
     /// Sums of what is lost with layers.
     #[error(transparent)]
-    Depth(#[from] crate::prune::depth::sums::DepthError),
+    Depth(#[from] crate::prune::depth::at_rest::DepthError),
+    /// Multiple-choice items.
+    #[error(transparent)]
+    Choice(#[from] crate::eval::choice::ChoiceError),
     /// A plan.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// A search's budget.
+    #[error(transparent)]
+    NoneFits(#[from] crate::search::space::NoneFits),
     /// A checkpoint's state.
     #[error(transparent)]
     State(#[from] StateError),
@@ -266,6 +315,11 @@ pub enum Error {
 fn keys_are(keys: &[String]) -> String {
     let names: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
     format!("{} {}", names.join(", "), if keys.len() == 1 { "is" } else { "are" })
+}
+
+fn by_source(sources: &[(String, u64)]) -> String {
+    let each: Vec<_> = sources.iter().map(|(name, n)| format!("{n} of `{name}`")).collect();
+    each.join(", ")
 }
 
 /// A digest; the digest of 32 zeros stands for no file.

@@ -6,9 +6,10 @@ use clap::{Args, ValueEnum};
 
 use super::input::model_path;
 use crate::error::Error;
+use crate::prune::{PrunePlan, cut_directory};
 use crate::recipe::ByteCount;
 use crate::recipe::export::DEFAULT_MAX_SHARD_BYTES;
-use crate::weights::{ModelDirectory, StoredType, load, save};
+use crate::weights::{ModelDirectory, StoredType};
 
 /// Write a model as a Hugging Face directory, in another type or in other shards.
 #[derive(Debug, Args)]
@@ -54,8 +55,10 @@ impl Export {
                 .and_then(StoredType::from_torch)
                 .unwrap_or(StoredType::F32),
         };
-        let decoder = load(&directory, &kernels::Device::flex(), kernels::DType::F32)?;
-        save(&decoder, &self.to, stored, self.max_shard_bytes.get(), Some(&path))?;
+        // A cut that keeps all of it, tensor by tensor.
+        let plan = PrunePlan::whole(&directory.config);
+        let limit = self.max_shard_bytes.get();
+        cut_directory(&directory, &plan, &self.to, stored, limit, Some(&path))?;
         super::print(&format!("{}\n", self.to.display()));
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 mod bench;
 mod bus_error;
+mod cache;
 mod check;
 mod clean;
 mod completions;
@@ -17,6 +18,7 @@ mod plan;
 mod plans;
 mod run;
 mod show;
+mod trends;
 
 use std::cell::Cell;
 use std::process::ExitCode;
@@ -56,7 +58,9 @@ enum Verb {
     Eval(eval::Eval),
     Generate(generate::Generate),
     Export(export::Export),
+    Cache(cache::Cache),
     Bench(bench::Bench),
+    Trends(trends::Trends),
     Doctor(doctor::Doctor),
     Clean(clean::Clean),
     Completions(completions::Completions),
@@ -116,7 +120,9 @@ pub fn main() -> ExitCode {
         Verb::Eval(verb) => verb.run(),
         Verb::Generate(verb) => verb.run(),
         Verb::Export(verb) => verb.run(),
+        Verb::Cache(verb) => verb.run(),
         Verb::Bench(verb) => verb.run(),
+        Verb::Trends(verb) => verb.run(),
         Verb::Doctor(verb) => verb.run(),
         Verb::Clean(verb) => verb.run(),
         Verb::Completions(verb) => verb.run(),

@@ -71,7 +71,7 @@ impl Run {
         let (chosen, working) = self.device.choose()?;
         let run =
             RunDirectory::open(&dir, recipe, &chosen.name, &format!("{working:?}").to_lowercase())?;
-        let progress = Progress::new(self.quiet);
+        let progress = Arc::new(Progress::new(self.quiet));
         progress.say(&format!("{} on {} ({})", dir.display(), chosen.name, chosen.reason));
         let workers = usize::from(self.workers);
         let ctx =
@@ -86,9 +86,13 @@ impl Run {
             }
         };
         match (self.format, evaluated) {
-            (Format::Json, Some(evaluated)) => super::print_json(&evaluated),
-            (Format::Text, Some(evaluated)) => {
-                super::print(&format!("\n{}", evaluated.report.table(&evaluated.tokens_per_second)))
+            (Format::Json, Some(done)) => super::print_json(&done),
+            (Format::Text, Some(done)) => {
+                let table = |e: &stages::evaluate::Evaluated| e.report.table(&e.tokens_per_second);
+                super::print(&format!("\n{}", table(&done.evaluated)));
+                for (name, evaluated) in &done.then {
+                    super::print(&format!("\nthen.{name}\n{}", table(evaluated)));
+                }
             }
             // Nothing but tokens was asked for.
             (format, None) => match (format, report::read(&ctx.run.path)) {
@@ -103,7 +107,7 @@ impl Run {
 }
 
 /// The first signal asks the run to seal and end, the second ends it at once.
-fn stop_on_signal(stop: &Stop) {
+pub(super) fn stop_on_signal(stop: &Stop) {
     let stop = stop.clone();
     let handler = move || {
         if stop.requested() {

@@ -13,7 +13,8 @@ use crate::model::ModelConfig;
 use crate::prune::PrunePlan;
 use crate::recipe::read_plan;
 use crate::run::Seal;
-use crate::stages::{evaluate, steps_of};
+use crate::search::report::Found;
+use crate::stages::{evaluate, search, steps_of};
 
 /// How far a run is, and what it found.
 #[derive(Debug, Args)]
@@ -42,6 +43,7 @@ struct Shown {
     run: String,
     description: String,
     stages: Vec<Stage>,
+    search: Option<Found>,
     plan: Option<plans::Kept>,
     evaluated: Option<evaluate::Evaluated>,
 }
@@ -82,6 +84,9 @@ impl Show {
                 _ => String::new(),
             };
             super::print(&format!("{:>9}  {}{step}\n", stage.name, stage.state));
+        }
+        if let Some(found) = &shown.search {
+            super::print(&format!("\n{}", found.text()));
         }
         if let Some(kept) = &shown.plan {
             super::print(&format!("\n{}", kept.text()));
@@ -134,6 +139,7 @@ fn look(run: &Path) -> Result<Shown, Error> {
         run: run.display().to_string(),
         description,
         stages,
+        search: search::read(run),
         plan: plan_of(run)?.as_ref().map(plans::Kept::of),
         evaluated: evaluate::read(run),
     })

@@ -2,21 +2,28 @@
 //! f32 master weights.
 
 use kernels::adamw::{AdamW, Moments, sum_of_squares};
-use kernels::loss::{LossSums, Objective, Teacher};
+use kernels::loss::{HIDDEN, LossSums, Objective, Teacher};
 use kernels::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
+use super::balance::Balance;
 use super::batch::Batch;
+use super::hidden::{Hidden, Seen, plus};
 use super::learning_rate::LearningRate;
 use crate::model::{Decoder, Parameters, Recompute, Weight};
 
 /// How a student is trained.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// The learning rate by step.
     pub learning_rate: LearningRate,
     /// What is minimised.
     pub objective: Objective,
+    /// Whether the weight of the cross-entropy is multiplied by the divergences' part of the loss over it, of the step
+    /// before.
+    pub cross_entropy_is_dynamic: bool,
+    /// The loss on hidden states, if there is one.
+    pub hidden: Option<Hidden>,
     /// Positions of a global batch: what the gradient is divided by, once; where fewer have labels, by as many.
     pub tokens_per_step: u64,
     /// AdamW's β₁.
@@ -38,6 +45,8 @@ pub struct Settings {
 pub struct StepReport {
     /// Of its global batch.
     pub sums: LossSums,
+    /// What was minimised, the mean over its tokens.
+    pub loss: f64,
     /// Of its update.
     pub learning_rate: f64,
     /// Before clipping.
@@ -64,9 +73,14 @@ pub struct Trainer {
     pub(super) student: Decoder,
     /// Absent where the working weights are f32 already.
     pub(super) master: Option<Parameters>,
+    /// From the student's width to the teacher's, f32: learnt, and no part of the student.
+    pub(super) projection: Option<Tensor<2>>,
+    /// Of the student's parameters in their order, and of the projection.
     pub(super) moments: Vec<(Weight, Weight)>,
+    pub(super) balance: Balance,
     pub(super) working: DType,
     gradients: Option<Parameters>,
+    projection_gradient: Option<Tensor<2>>,
     sums: LossSums,
 }
 
@@ -74,19 +88,20 @@ impl Trainer {
     /// From f32 weights, at step zero.
     #[must_use]
     pub fn new(student: Decoder, working: DType, settings: Settings) -> Self {
-        let moments = student.parameters.named().into_iter();
-        let moments = moments.map(|(_, w)| (w.zeros(), w.zeros())).collect();
-        Self::restore(student, moments, working, settings)
+        let projection = settings.hidden.as_ref().and_then(|h| h.begin(&student.device()));
+        let named = student.parameters.named().into_iter().map(|(_, weight)| weight);
+        let moments = named
+            .chain(projection.clone().map(Weight::Matrix))
+            .map(|w| (w.zeros(), w.zeros()))
+            .collect();
+        let balance = Balance::begin(&settings);
+        Self::restore(Restored { student, projection, moments, balance }, working, settings)
     }
 
-    /// From f32 weights and the moments of a checkpoint.
+    /// From what a checkpoint holds.
     #[must_use]
-    pub fn restore(
-        student: Decoder,
-        moments: Vec<(Weight, Weight)>,
-        working: DType,
-        settings: Settings,
-    ) -> Self {
+    pub fn restore(from: Restored, working: DType, settings: Settings) -> Self {
+        let Restored { student, projection, moments, balance } = from;
         let (student, master) = if working == DType::F32 {
             (student, None)
         } else {
@@ -94,8 +109,18 @@ impl Trainer {
             let parameters = student.parameters.cast(working);
             (Decoder { parameters, ..student }, Some(master))
         };
-        let sums = LossSums::default();
-        Self { settings, student, master, moments, working, gradients: None, sums }
+        Self {
+            settings,
+            student,
+            master,
+            projection,
+            moments,
+            balance,
+            working,
+            gradients: None,
+            projection_gradient: None,
+            sums: LossSums::default(),
+        }
     }
 
     /// The student as it is, in its working type; cheap.
@@ -105,22 +130,53 @@ impl Trainer {
     }
 
     /// Adds a micro-batch to the step's gradient. The order of micro-batches is part of the result.
-    pub fn accumulate(&mut self, batch: &Batch, teacher: Option<&Teacher>) {
+    ///
+    /// `states` are the teacher's hidden states at the norms that are compared, see [`Hidden::of_teacher`].
+    pub fn accumulate(&mut self, batch: &Batch, teacher: Option<&Teacher>, states: &[Tensor<2>]) {
         let device = self.student.device();
-        let (sums, gradients) = self.student.loss_and_gradients(
+        let (labels, scale) = (batch.labels(&device), 1.0 / self.settings.tokens_per_step as f64);
+        let mut seen = Seen::default();
+        let (sums, gradients) = self.student.loss_and_gradients_with(
             &batch.inputs(&device),
             batch.documents().as_ref(),
-            &batch.labels(&device),
+            &labels,
             teacher,
-            &self.settings.objective,
-            1.0 / self.settings.tokens_per_step as f64,
+            &self.objective(),
+            scale,
             self.settings.recompute,
+            &mut |index, normed| {
+                let hidden = self.settings.hidden.as_ref()?;
+                let scale = scale * hidden.weight * self.balance.hidden;
+                let projection = self.projection.as_ref();
+                hidden.enter((index, normed), projection, states, &labels, scale, &mut seen)
+            },
         );
         self.sums.add(&sums);
+        self.sums.others[HIDDEN] += seen.sum;
+        self.projection_gradient = plus(self.projection_gradient.take(), seen.projection);
         self.gradients = Some(match self.gradients.take() {
             Some(sum) => sum.plus(&gradients),
             None => gradients,
         });
+    }
+
+    /// What is minimised at this step, but for the hidden states.
+    fn objective(&self) -> Objective {
+        let objective = self.settings.objective.clone();
+        let cross_entropy = objective.cross_entropy * self.balance.cross_entropy;
+        Objective { cross_entropy, ..objective }
+    }
+
+    /// The mean over the tokens of these sums.
+    fn loss(&self, sums: &LossSums) -> f64 {
+        let loss = self.objective().mean(sums);
+        match &self.settings.hidden {
+            Some(hidden) => {
+                let weight = hidden.weight * self.balance.hidden;
+                loss + weight * (sums.others[HIDDEN] / sums.tokens as f64)
+            }
+            None => loss,
+        }
     }
 
     /// Applies the step's gradient.
@@ -135,17 +191,16 @@ impl Trainer {
     pub fn update(&mut self, step: u64) -> Result<StepReport, NotFinite> {
         let gradients = self.gradients.take().expect("a step has at least one micro-batch");
         let sums = std::mem::take(&mut self.sums);
-        let gradients: Vec<Weight> = gradients.named().into_iter().map(|(_, g)| g).collect();
-        let s = &self.settings;
+        let mut gradients: Vec<Weight> = gradients.named().into_iter().map(|(_, g)| g).collect();
+        gradients.extend(self.projection_gradient.take().map(Weight::Matrix));
+        let (loss, s) = (self.loss(&sums), &self.settings);
         // Gradients are linear in what they were divided by: corrected here, once, where positions had no label.
         let correction = match sums.tokens {
             tokens if tokens == s.tokens_per_step => 1.0,
             tokens => s.tokens_per_step as f64 / tokens.max(1) as f64,
         };
         let gradient_norm = correction * gradients.iter().map(squares).sum::<f64>().sqrt();
-        for (what, value) in
-            [("loss", sums.cross_entropy + sums.forward_kl), ("gradient norm", gradient_norm)]
-        {
+        for (what, value) in [("loss", sums.total()), ("gradient norm", gradient_norm)] {
             if !value.is_finite() {
                 return Err(NotFinite { what, step, value });
             }
@@ -186,9 +241,26 @@ impl Trainer {
                 self.master = Some(next);
             }
         }
+        if let Some(projection) = self.projection.take() {
+            let Ok(projection) = apply("hidden.projection", Weight::Matrix(projection));
+            self.projection = projection.matrix();
+        }
         self.moments = moments;
-        Ok(StepReport { sums, learning_rate, gradient_norm })
+        self.balance = Balance::after(&self.settings, &sums);
+        Ok(StepReport { sums, loss, learning_rate, gradient_norm })
     }
+}
+
+/// What a checkpoint holds of a trainer.
+pub struct Restored {
+    /// In f32.
+    pub student: Decoder,
+    /// If the hidden states of two widths are compared.
+    pub projection: Option<Tensor<2>>,
+    /// Of the student's parameters in their order, and of the projection.
+    pub moments: Vec<(Weight, Weight)>,
+    /// Of the next step.
+    pub balance: Balance,
 }
 
 fn squares(gradient: &Weight) -> f64 {

@@ -6,12 +6,14 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
+use datasets::logits::LogitError;
 use datasets::shard::ShardError;
 use datasets::store::StoreError;
 use datasets::text::TextError;
 use datasets::tokenizer::TokenizerError;
 
 use super::Error;
+use crate::eval::choice::ChoiceError;
 use crate::prune::PlanError;
 use crate::prune::sums::ImportanceError;
 use crate::recipe::RecipeError;
@@ -38,6 +40,7 @@ pub fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
         let hint = hint.or_else(|| error.downcast_ref().and_then(of_weights));
         let hint = hint.or_else(|| error.downcast_ref().and_then(of_text));
         let hint = hint.or_else(|| error.downcast_ref().and_then(of_tokenizer));
+        let hint = hint.or_else(|| error.downcast_ref().and_then(of_logits));
         let hint = hint.or_else(|| error.downcast_ref().and_then(of_shard));
         let hint = hint.or_else(|| error.downcast_ref().and_then(of_store));
         let hint = hint.or_else(|| error.downcast_ref().and_then(of_system));
@@ -58,6 +61,20 @@ fn of_command(error: &Error) -> Option<String> {
         Error::Tokenizer(error) => return of_tokenizer(error),
         Error::Shard(error) => return of_shard(error),
         Error::Store(error) => return of_store(error),
+        Error::Logits(error) => return of_logits(error),
+        Error::DamagedCache { path, .. } => format!(
+            "`stillflow cache compact {} --retire <shard>` takes a shard out, and its samples can be captured again",
+            path.display()
+        ),
+        Error::NotCached { path, .. } => format!(
+            "`stillflow run capture-tiny --set capture.dir={}` with the recipe's own `teacher`, `data` and `tokens` adds them; \
+             `--set logits.missing=ask` does as it trains",
+            path.display()
+        ),
+        Error::Sparse(_) => "without `[logits]` the teacher is asked, of whom all is known".into(),
+        Error::TooLong { limit, .. } => {
+            format!("`--set tokens.max_document_tokens={}` cuts it", limit.saturating_sub(2))
+        }
         Error::Missing { keys } => {
             let sets: Vec<String> = keys.iter().map(|key| format!("--set {key}=…")).collect();
             format!("add `{}`", sets.join(" "))
@@ -80,7 +97,16 @@ fn of_command(error: &Error) -> Option<String> {
         Error::Sums(ImportanceError::Foreign { .. } | ImportanceError::Other { .. }) => {
             "without `prune.importance` this teacher is measured, in another `--dir`".into()
         }
+        Error::NoneFits(_) => {
+            "a wider window, or other sizes in `[search]`; `stillflow plan` says what a shape costs".into()
+        }
         Error::Sums(_) => "`prune.importance` names the `scores/sums.parquet` of a run".into(),
+        Error::Choice(ChoiceError::Unreadable { source, .. }) if of_system(source).is_some() => {
+            return of_system(source);
+        }
+        Error::Choice(_) => {
+            r#"an item is a line of JSON: `{"context": "…", "choices": ["…", "…"], "answer": 0}`"#.into()
+        }
         Error::Device(_) => "`stillflow doctor` says which devices are here".into(),
         Error::Vocabulary { .. } => "`--set tokens.tokenizer=<directory>` names the model's own".into(),
         Error::Plan(PlanError::Other { what, .. }) => {
@@ -169,6 +195,39 @@ fn of_tokenizer(error: &TokenizerError) -> Option<String> {
         TokenizerError::Unsupported { .. } | TokenizerError::BadVocabulary { .. } => {
             "`AutoTokenizer.from_pretrained(…).save_pretrained(…)` writes the form that is read".into()
         }
+        _ => return None,
+    })
+}
+
+/// What a cache holds cannot be made again without the teacher: damage is named, and taken out by hand.
+fn of_logits(error: &LogitError) -> Option<String> {
+    Some(match error {
+        LogitError::NotACache { path, .. } => format!(
+            "`stillflow run capture-tiny --set teacher.model=… --set data.corpus.path=… --set capture.dir={}` makes one",
+            path.display()
+        ),
+        LogitError::Other { .. } => {
+            "name the teacher and the tokenizer that it was captured with, or another directory: \
+             `stillflow run capture-tiny --set capture.dir=…` makes one of this teacher"
+                .into()
+        }
+        LogitError::OtherProfile { .. } => {
+            "`--set capture.dir=…` names another directory: a cache has values of one code".into()
+        }
+        LogitError::TooFew { stored, .. } => format!("`--set logits.k={stored}`, or capture with a larger profile"),
+        LogitError::Sampled { .. } => "without `logits.k` all entries are read".into(),
+        LogitError::Row { path, .. } | LogitError::NoCommit { path } | LogitError::BadCommit { path, .. } => {
+            let cache = path.ancestors().find(|dir| dir.join("_tlc").is_dir()).unwrap_or(path);
+            format!("`stillflow cache verify {}` lists every damaged file", cache.display())
+        }
+        LogitError::Shard(_) => "`stillflow cache verify <dir>` lists every damaged file".into(),
+        LogitError::Store { source, .. } if of_store(source).is_none() => {
+            "`stillflow cache verify <dir>` lists every damaged file".into()
+        }
+        LogitError::Import { .. } => {
+            "a folder of DistillKit's has `compression_config.yaml` and `*.parquet` with `compressed_logprobs`".into()
+        }
+        LogitError::Level { level } if *level <= 4 => "`--teacher <directory>` names it".into(),
         _ => return None,
     })
 }

@@ -1,18 +1,33 @@
 //! The sums of one model over one micro-batch, and over all.
 
+use kernels::Tensor;
 use kernels::loss::{LossSums, Objective, Teacher};
 
 use super::held_out::HeldOut;
 use crate::distill::Batch;
-use crate::model::Decoder;
+use crate::model::{Decoder, Site};
 
 /// What the loss needs of the teacher, for one micro-batch.
 pub fn lesson(teacher: &Decoder, batch: &Batch) -> Teacher {
+    lesson_with(teacher, batch, &[]).0
+}
+
+/// The same, and what these norms of the teacher made: `[tokens, hidden]` each, the final norm counting as that of one
+/// layer more.
+pub fn lesson_with(teacher: &Decoder, batch: &Batch, norms: &[usize]) -> (Teacher, Vec<Tensor<2>>) {
     let ids = batch.inputs(&teacher.device());
-    Teacher {
-        hidden: teacher.hidden(&ids, batch.documents().as_ref(), &mut |_, _, _| {}),
-        head: teacher.head(),
-    }
+    let mut seen: Vec<Option<Tensor<2>>> = vec![None; norms.len()];
+    let mut see = |index: usize, normed: &Tensor<2>| {
+        let places = norms.iter().zip(&mut seen).filter(|(norm, _)| **norm == index);
+        places.for_each(|(_, place)| *place = Some(normed.clone()));
+    };
+    let hidden = teacher.hidden(&ids, batch.documents().as_ref(), &mut |layer, site, x| {
+        if site == Site::InputNorm {
+            see(layer, x);
+        }
+    });
+    see(teacher.parameters.layers.len(), &hidden);
+    (Teacher::Dense { hidden, head: teacher.head() }, seen.into_iter().flatten().collect())
 }
 
 /// The sums of `model`: cross-entropy, and with a teacher forward KL at τ = 1 and agreement.

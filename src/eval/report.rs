@@ -3,6 +3,7 @@
 use kernels::loss::LossSums;
 use serde::{Deserialize, Serialize};
 
+use super::choice::Answers;
 use crate::units::thousands;
 
 /// What one model is worth. All of it is a function of the model and the text.
@@ -26,6 +27,29 @@ pub struct ModelReport {
     pub agreement: Option<f64>,
     /// Nats a token above the entropy of the text, where that is known.
     pub above_entropy: Option<f64>,
+    /// Of multiple-choice items, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choices: Option<Accuracy>,
+}
+
+/// Shares of multiple-choice items that are answered rightly, as lm-evaluation-harness names them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Accuracy {
+    /// Items.
+    pub n: u64,
+    /// By the likeliest choice.
+    pub acc: f64,
+    /// By the likeliest choice a character.
+    pub acc_norm: f64,
+}
+
+impl Accuracy {
+    /// The shares of these sums.
+    #[expect(clippy::cast_precision_loss, reason = "counts of items")]
+    pub fn of(answers: &Answers) -> Self {
+        let share = |right: u64| right as f64 / answers.items as f64;
+        Self { n: answers.items, acc: share(answers.right), acc_norm: share(answers.right_norm) }
+    }
 }
 
 /// What the models of a run are worth.
@@ -74,6 +98,7 @@ impl ModelReport {
             forward_kl: has_teacher.then_some(sums.forward_kl / tokens),
             agreement: has_teacher.then_some(sums.agreed as f64 / tokens),
             above_entropy: text.entropy.map(|entropy| cross_entropy - entropy),
+            choices: None,
         }
     }
 }
@@ -86,11 +111,13 @@ impl Report {
     pub fn table(&self, tokens_per_second: &[Option<f64>]) -> String {
         let has = |f: Cell| self.models.iter().any(|model| f(model).is_some());
         let mut head = vec!["model", "parameters", "cross-entropy", "perplexity"];
-        let optional: [(&str, Cell, usize); 4] = [
+        let optional: [(&str, Cell, usize); 6] = [
             ("bits/byte", |m| m.bits_per_byte, 4),
             ("KL to teacher", |m| m.forward_kl, 4),
             ("top-1 agreement", |m| m.agreement.map(|share| share * 100.0), 1),
             ("above entropy", |m| m.above_entropy, 4),
+            ("acc", |m| m.choices.map(|choices| choices.acc * 100.0), 1),
+            ("acc_norm", |m| m.choices.map(|choices| choices.acc_norm * 100.0), 1),
         ];
         let optional: Vec<_> = optional.into_iter().filter(|(_, f, _)| has(*f)).collect();
         head.extend(optional.iter().map(|(name, ..)| *name));
@@ -107,7 +134,8 @@ impl Report {
                 format!("{:.2}", model.perplexity),
             ];
             for (name, f, digits) in &optional {
-                let percent = if *name == "top-1 agreement" { "%" } else { "" };
+                let is_share = ["top-1 agreement", "acc", "acc_norm"].contains(name);
+                let percent = if is_share { "%" } else { "" };
                 row.push(
                     f(model).map_or_else(|| "–".to_owned(), |v| format!("{v:.digits$}{percent}")),
                 );
@@ -128,6 +156,9 @@ impl Report {
         let mut text = aligned(&rows);
         if let Some(entropy) = self.entropy {
             text.push_str(&format!("entropy of the text: {entropy:.4} nats a token\n"));
+        }
+        if let Some(choices) = self.models.iter().find_map(|model| model.choices) {
+            text.push_str(&format!("acc, acc_norm: of {} items\n", thousands(choices.n)));
         }
         text
     }
@@ -161,6 +192,7 @@ mod tests {
             forward_kl: 2.0,
             agreed: 3,
             teacher_cross_entropy: 7.0,
+            ..LossSums::default()
         };
         let text = Text { entropy: Some(1.5), bytes_per_token: Some(4.0) };
         let report = ModelReport::of("student", 7, &sums, true, text);
@@ -170,6 +202,23 @@ mod tests {
         );
         assert_eq!((report.above_entropy, report.perplexity), (Some(0.5), 2f64.exp()));
         assert!((report.bits_per_byte.unwrap() - 0.5 / std::f64::consts::LN_2).abs() < 1e-15);
+    }
+
+    #[test]
+    fn accuracies_are_in_the_table_and_in_the_json_where_there_are_items() {
+        let sums = LossSums { tokens: 1, cross_entropy: 2.0, ..LossSums::default() };
+        let mut model = ModelReport::of("m", 12_345, &sums, false, Text::default());
+        assert!(!serde_json::to_string(&model).unwrap().contains("choices"));
+        let answers = Answers { items: 8, right: 3, right_norm: 4, log_likelihood: -9.0 };
+        model.choices = Some(Accuracy::of(&answers));
+        let json = serde_json::to_string(&model).unwrap();
+        assert!(json.ends_with(r#""choices":{"n":8,"acc":0.375,"acc_norm":0.5}}"#), "{json}");
+        assert_eq!(serde_json::from_str::<ModelReport>(&json).unwrap(), model);
+        let report = Report { sequences: 1, seq_tokens: 1, entropy: None, models: vec![model] };
+        let expected = "model  parameters  cross-entropy  perplexity    acc  acc_norm\n\
+                        m          12,345         2.0000        7.39  37.5%     50.0%\n\
+                        acc, acc_norm: of 8 items\n";
+        assert_eq!(report.table(&[]), expected);
     }
 
     #[test]

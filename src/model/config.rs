@@ -312,7 +312,9 @@ impl ModelConfig {
     /// The object of a `config.json` that transformers 4 and 5, vLLM and llama.cpp's converter read alike.
     ///
     /// transformers 5 refuses a `LlamaForCausalLM` whose `hidden_size` is not a multiple of its heads, so such
-    /// a student is written as `MistralForCausalLM`: the same equations. See [`Self::exported_family`].
+    /// a student is written as `MistralForCausalLM`: the same equations. See [`Self::exported_family`]. A `head_dim`
+    /// that is not `hidden_size / num_attention_heads` is read by transformers since August 2024 (#32050 for Mistral,
+    /// #32857 for Llama).
     #[must_use]
     pub fn to_json(&self, dtype: &str) -> Map<String, Value> {
         let mut object = self.other.clone();
@@ -348,14 +350,39 @@ impl ModelConfig {
         object
     }
 
-    /// The family an export is written as: Mistral where transformers would refuse the shape as Llama.
+    /// The family an export is written as: Mistral where transformers would refuse the shape as Llama; Llama where
+    /// there are biases, which Mistral has none of.
     #[must_use]
     pub fn exported_family(&self) -> Family {
         let refused = !self.hidden_size.is_multiple_of(self.num_attention_heads);
-        if refused && !self.attention_bias && !self.mlp_bias {
-            Family::Mistral
-        } else {
-            self.family
+        match (self.attention_bias || self.mlp_bias, refused) {
+            (true, _) => Family::Llama,
+            (false, true) => Family::Mistral,
+            (false, false) => self.family,
+        }
+    }
+
+    /// What a person should know of the export: that it is of another family than the model, or that transformers 5
+    /// will not read it.
+    #[must_use]
+    pub fn exported_as(&self) -> Option<String> {
+        let (found, family) = (self.exported_family(), self.family.model_type());
+        let shape = format!(
+            "a `llama` whose hidden_size {} is not a multiple of its {} heads",
+            self.hidden_size, self.num_attention_heads
+        );
+        let refused = !self.hidden_size.is_multiple_of(self.num_attention_heads);
+        match found {
+            Family::Llama if refused => Some(format!(
+                "warning: transformers 5 refuses {shape}, and its biases keep it from being written as `mistral`"
+            )),
+            Family::Mistral if self.family != found => Some(format!(
+                "written as `mistral`, the same equations: transformers 5 refuses {shape}"
+            )),
+            Family::Llama if self.family != found => {
+                Some(format!("written as `llama`, the same equations: a `{family}` has no biases"))
+            }
+            Family::Llama | Family::Mistral => None,
         }
     }
 
@@ -433,6 +460,34 @@ mod tests {
         let json = odd.to_json("float32");
         assert_eq!(json["architectures"][0], "MistralForCausalLM");
         assert_eq!(json["sliding_window"], Value::Null);
+    }
+
+    #[test]
+    fn biases_are_written_as_llama_and_what_transformers_will_not_read_is_said() {
+        let mut value = llama_8b();
+        assert_eq!(config(value.clone()).exported_as(), None);
+        value["hidden_size"] = json!(3080);
+        value["head_dim"] = json!(128);
+        let refused = "transformers 5 refuses a `llama` whose hidden_size 3080 is not a multiple of its 32 heads";
+        assert_eq!(
+            config(value.clone()).exported_as().unwrap(),
+            format!("written as `mistral`, the same equations: {refused}")
+        );
+        value["mlp_bias"] = json!(true);
+        assert_eq!(config(value.clone()).exported_family(), Family::Llama);
+        assert_eq!(
+            config(value.clone()).exported_as().unwrap(),
+            format!("warning: {refused}, and its biases keep it from being written as `mistral`")
+        );
+        value["model_type"] = json!("mistral");
+        value["hidden_size"] = json!(4096);
+        let biased = config(value);
+        assert_eq!(
+            biased.exported_as().unwrap(),
+            "written as `llama`, the same equations: a `mistral` has no biases"
+        );
+        let read = ModelConfig::from_json(&biased.to_json("float32")).unwrap();
+        assert!(read.mlp_bias, "biases are read again");
     }
 
     #[test]

@@ -36,6 +36,9 @@ impl Recompute {
     }
 }
 
+/// What has a gradient of hidden states: see [`Decoder::loss_and_gradients_with`].
+pub type Enter<'a> = dyn FnMut(usize, &Tensor<2>) -> Option<Tensor<2>> + 'a;
+
 /// A decoder's shape and tensors.
 #[derive(Clone, Debug)]
 pub struct Decoder {
@@ -219,6 +222,38 @@ impl Decoder {
         scale: f64,
         recompute: Recompute,
     ) -> (LossSums, Parameters) {
+        self.loss_and_gradients_with(
+            ids,
+            documents,
+            labels,
+            teacher,
+            objective,
+            scale,
+            recompute,
+            &mut |_, _| None,
+        )
+    }
+
+    /// The same, of a loss that looks at hidden states as well: `enter` is called with what each norm of a layer's input
+    /// made, from the last to the first, the final norm counting as that of one layer more, and returns the gradient
+    /// that it has of it.
+    ///
+    /// # Shapes
+    ///
+    /// - ids: `[batch, seq]`, labels: `[batch * seq]`, what `enter` gets and returns: `[batch * seq, hidden]`
+    #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "each is one thing of the equation")]
+    pub fn loss_and_gradients_with(
+        &self,
+        ids: &Tensor<2, Int>,
+        documents: Option<&Documents>,
+        labels: &Tensor<1, Int>,
+        teacher: Option<&Teacher>,
+        objective: &Objective,
+        scale: f64,
+        recompute: Recompute,
+        enter: &mut Enter<'_>,
+    ) -> (LossSums, Parameters) {
         let [batch, seq] = ids.dims();
         let rope = self.rope(0, seq);
         let run = |i: usize, x: Tensor<2>| {
@@ -247,17 +282,22 @@ impl Decoder {
             x = y;
         }
         let (hidden, rms) = rms_norm(x.clone(), &self.parameters.norm, self.config.rms_norm_eps);
-        let (sums, HeadGradients { hidden, head }) =
+        let (sums, gradients) =
             head_loss_and_gradients(&hidden, &self.head(), teacher, labels, objective, scale);
+        let HeadGradients { hidden: mut d_hidden, head } = gradients;
+        if let Some(entering) = enter(kept.len(), &hidden) {
+            d_hidden = d_hidden + entering;
+        }
 
-        let (mut dx, norm) = rms_norm_backward(x, rms, &self.parameters.norm, hidden);
+        let (mut dx, norm) = rms_norm_backward(x, rms, &self.parameters.norm, d_hidden);
         let mut layers = Vec::with_capacity(kept.len());
         for (i, kept) in kept.into_iter().enumerate().rev() {
             let saved = match kept {
                 Kept::All(saved) => *saved,
                 Kept::Input(x) => run(i, x).1,
             };
-            let (next, gradients) = layer::backward(&self.parameters.layers[i], saved, dx, &rope);
+            let (layer, entering) = (&self.parameters.layers[i], enter(i, saved.normed()));
+            let (next, gradients) = layer::backward(layer, saved, dx, entering, &rope);
             dx = next;
             layers.push(gradients);
         }

@@ -53,6 +53,12 @@ pub struct Saved {
 }
 
 impl Saved {
+    /// What the layer's first norm made of its input.
+    #[must_use]
+    pub fn normed(&self) -> &Tensor<2> {
+        &self.normed
+    }
+
     /// The keys and values, for the positions to come.
     #[must_use]
     pub fn keys_and_values(self) -> (Tensor<4>, Tensor<4>) {
@@ -114,17 +120,19 @@ pub fn forward(
     (y, Saved { x, x_rms, normed, q, k, v, p, o, h, h_rms, h_normed, gate, up, m })
 }
 
-/// The gradients of a layer's input and parameters, given that of its output.
+/// The gradients of a layer's input and parameters, given that of its output; `entering` is one that something else
+/// than the layer has of what its first norm made.
 ///
 /// # Shapes
 ///
-/// - dy: `[batch * seq, hidden]`
+/// - dy, entering: `[batch * seq, hidden]`
 /// - output: `[batch * seq, hidden]`, and the layer's own shapes
 #[must_use]
 pub fn backward(
     layer: &LayerParameters,
     saved: Saved,
     dy: Tensor<2>,
+    entering: Option<Tensor<2>>,
     rope: &RopeTables,
 ) -> (Tensor<2>, LayerParameters) {
     let [batch, heads, seq, head_dim] = saved.q.dims();
@@ -150,8 +158,12 @@ pub fn backward(
     let (from_q, q_proj) = layer.q_proj.backward(saved.normed.clone(), rope_join(dq, rope));
     let (from_k, k_proj) = layer.k_proj.backward(saved.normed.clone(), rope_join(dk, rope));
     let (from_v, v_proj) = layer.v_proj.backward(saved.normed, dv);
+    let mut d_normed = from_q + from_k + from_v;
+    if let Some(entering) = entering {
+        d_normed = d_normed + entering;
+    }
     let (dx, input_layernorm) =
-        rms_norm_backward(saved.x, saved.x_rms, &layer.input_layernorm, from_q + from_k + from_v);
+        rms_norm_backward(saved.x, saved.x_rms, &layer.input_layernorm, d_normed);
     let gradients = LayerParameters {
         input_layernorm,
         q_proj,

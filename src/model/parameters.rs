@@ -95,6 +95,15 @@ impl Weight {
         )
     }
 
+    /// The tensor of a matrix.
+    #[must_use]
+    pub fn matrix(self) -> Option<Tensor<2>> {
+        match self {
+            Self::Table(t) | Self::Matrix(t) => Some(t),
+            Self::Vector(_) => None,
+        }
+    }
+
     /// Whether weight decay applies: to matrices, not to norms, biases and embeddings' likes of rank one.
     #[must_use]
     pub fn decays(&self) -> bool {

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::model::Recompute;
 use crate::model::config::ModelConfig;
-use crate::recipe::Recipe;
+use crate::recipe::{ControlObjective, Recipe};
 
 /// One token through one model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -97,7 +97,10 @@ impl Flops {
             student,
             distil: trained
                 .map(|flops| flops.saturating_add(teacher.total()).saturating_add(beside)),
-            control: trained.filter(|_| recipe.control.is_some()),
+            control: recipe.control.as_ref().zip(trained).map(|(control, flops)| {
+                let learns = control.objective == ControlObjective::Distillation;
+                flops.saturating_add(if learns { teacher.total() } else { 0 })
+            }),
             pretrain: recipe.pretrain.as_ref().map(|pretrain| teacher.train(pretrain.recompute)),
             correct: recipe.correction_before().map(correct),
         }

@@ -81,7 +81,7 @@ impl Plan {
         let student = recipe.student_config(teacher)?;
         let seq_tokens = recipe.tokens.seq_tokens;
         let flops = Flops::of(recipe, teacher, &student);
-        let stages = stages::of(recipe, &flops, [teacher, &student], device);
+        let stages = stages::of(recipe, &flops, teacher, device);
         let (before, after) = (Parameters::of(teacher), Parameters::of(&student));
         let steps = recipe.distil.as_ref().map(|distil| distil.steps_for(seq_tokens));
         let tokens = recipe.distil.as_ref().zip(steps);

@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
-use super::{Assumptions, Flops};
+use super::{Assumptions, Flops, Forward};
 use crate::model::ModelConfig;
 use crate::prune::depth;
 use crate::recipe::{Recipe, Train};
+use crate::search::space;
 use crate::units::{float, thousands};
 
 /// One stage.
@@ -36,10 +37,42 @@ fn training(train: &Train, seq_tokens: u64) -> (u64, String) {
     (steps.saturating_mul(train.tokens_per_step(seq_tokens)), work)
 }
 
+/// How many candidates there are, and what they cost at most: each as much as the dearest. Nothing without a search.
+fn search_of(recipe: &Recipe, teacher: &ModelConfig) -> Option<(String, f64)> {
+    let (search, prune) = (recipe.search.as_ref()?, recipe.prune.as_ref()?);
+    let seq_tokens = recipe.tokens.seq_tokens;
+    let shapes = space::shapes(recipe, prune, search, teacher).ok()?;
+    let fit = space::fitting(&shapes, search, seq_tokens, None).ok()?;
+    let dearest = fit
+        .iter()
+        .map(|shape| Forward::of(&shape.config, seq_tokens))
+        .max_by_key(Forward::total)?;
+    let zero_shot = float(search.zero_shot_sequences) * float(seq_tokens) * float(fit.len() as u64);
+    let mut flops = zero_shot * float(dearest.total());
+    let fields = search.fields(fit.len());
+    if let Some(distil) = &recipe.distil {
+        let each = dearest.train(distil.recompute) + Forward::of(teacher, seq_tokens).total();
+        let mut before = 0;
+        for (field, tokens) in fields.iter().zip(&search.tokens) {
+            flops +=
+                float(*field as u64) * float(tokens.get().saturating_sub(before)) * float(each);
+            before = tokens.get();
+        }
+    }
+    let fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
+    let trained = if fields.is_empty() {
+        "none trained".to_owned()
+    } else {
+        format!("{} trained", fields.join(", then "))
+    };
+    let work = format!("{} of {} shapes within the budget, {trained}", fit.len(), shapes.len());
+    Some((work, flops))
+}
+
 pub(super) fn of(
     recipe: &Recipe,
     flops: &Flops,
-    [teacher, student]: [&ModelConfig; 2],
+    teacher: &ModelConfig,
     device: &Assumptions,
 ) -> Vec<Stage> {
     let seq_tokens = recipe.tokens.seq_tokens;
@@ -71,6 +104,11 @@ pub(super) fn of(
         let (tokens, work) = training(&correct, seq_tokens);
         push("correct", &["teacher", "tokens"], &["teacher"], work, float(tokens) * float(each));
     }
+    if let Some(capture) = &recipe.capture {
+        let work =
+            format!("every sample that is not there, {} kept; FLOPs not counted", capture.profile);
+        push("capture", &["teacher", "tokens"], &["logits"], work, 0.0);
+    }
     if let Some(prune) = &recipe.prune {
         let sequences = prune.observed_sequences();
         let tokens = float(sequences) * float(seq_tokens);
@@ -84,20 +122,26 @@ pub(super) fn of(
             push("observe", &["teacher", "tokens"], &["scores"], work, flops);
         }
         let layers = teacher.num_hidden_layers;
-        let dropped = layers - student.num_hidden_layers;
-        if prune.searches_layers() && dropped > 0 {
+        let lengths = recipe.dropped_layers(teacher).unwrap_or_default();
+        if !lengths.is_empty() {
             let sequences = prune.calibration_sequences;
             let passes =
-                float(depth::layer_forwards(layers, dropped) as u64) / float(layers as u64);
-            let heads = float(1 + depth::gaps(layers, dropped).count() as u64);
+                float(depth::layer_forwards(layers, &lengths) as u64) / float(layers as u64);
+            let heads = float(1 + depth::gaps(layers, &lengths).count() as u64);
             let each = float(flops.teacher.layers) * passes + float(flops.teacher.head) * heads;
-            push(
-                "depth",
-                &["teacher", "tokens"],
-                &["scores of layers"],
-                format!("{} sequences, {passes:.1} forward passes each", thousands(sequences)),
-                float(sequences) * float(seq_tokens) * each,
-            );
+            let tokens = float(sequences) * float(seq_tokens);
+            let seen = format!("{} sequences", thousands(sequences));
+            // How many tokens items have is not in the recipe.
+            let (reads, what, flops) = match &prune.depth_task {
+                Some(path) => (path.as_str(), format!("each choice of {path}"), 0.0),
+                None => ("tokens", seen, tokens * each),
+            };
+            let uncounted = if prune.depth_task.is_some() { "; FLOPs not counted" } else { "" };
+            let work = format!("{what}, {passes:.1} forward passes each{uncounted}");
+            push("depth", &["teacher", reads], &["scores of layers"], work, flops);
+        }
+        if let Some((work, flops)) = search_of(recipe, teacher) {
+            push("search", &["teacher", "scores", "tokens"], &["the student's shape"], work, flops);
         }
         let by = if prune.plan.is_some() { "prune.plan" } else { "scores" };
         push("prune", &["teacher", by], &["plan", "student"], "one cut".into(), 0.0);
@@ -107,7 +151,7 @@ pub(super) fn of(
         let (tokens, work) = training(distil, seq_tokens);
         push(
             "distil",
-            &["teacher", student, "tokens"],
+            &[if recipe.logits.is_some() { "logits" } else { "teacher" }, student, "tokens"],
             &["student"],
             work.clone(),
             float(tokens) * float(each),
@@ -134,7 +178,11 @@ pub(super) fn of(
     let once = tokens * judged.iter().map(|(_, each)| float(*each)).sum::<f64>();
     let mut reads: Vec<&str> = judged.iter().map(|(name, _)| *name).collect();
     reads.push("held-out tokens");
-    let work = format!("{} sequences a model", thousands(recipe.evaluate.sequences));
+    let mut work = format!("{} sequences a model", thousands(recipe.evaluate.sequences));
+    if let Some(path) = &recipe.evaluate.choices {
+        reads.push(path);
+        work.push_str(&format!(", and each choice of {path} (FLOPs not counted)"));
+    }
     push("evaluate", &reads, &["eval/*.json"], work, once);
     let made: Vec<(&str, &'static str)> = [
         (recipe.makes_teacher(), ("teacher", "models/teacher")),

@@ -20,6 +20,7 @@
 //! | [`difference`] | how two plans differ |
 //! | [`scores`] | written scores, read again |
 //! | [`surgery`] | a model and a plan into a smaller model; decides nothing |
+//! | [`streamed`] | the same from directory to directory, tensor by tensor |
 
 pub mod add_back;
 pub mod aggregation;
@@ -36,6 +37,7 @@ pub mod plan;
 pub mod residual;
 pub mod scores;
 pub mod sites;
+pub mod streamed;
 pub mod sums;
 pub mod surgery;
 pub mod written;
@@ -54,4 +56,5 @@ pub use plan::{LayerPlan, PrunePlan};
 pub use residual::Residual;
 pub use scores::{Score, Scores};
 pub use sites::Sites;
+pub use streamed::cut_directory;
 pub use surgery::cut;

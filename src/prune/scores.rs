@@ -8,6 +8,7 @@
 
 use std::path::Path;
 
+use datasets::random::{stream, uniform};
 use datasets::table::{Column, Table, TableError};
 use kernels::importance::SampleSums;
 use serde::{Deserialize, Serialize};
@@ -30,19 +31,21 @@ pub enum Score {
     Magnitude,
     /// Activations and the weights that read them.
     ActivationTimesMagnitude,
+    /// Nothing: what others are compared with.
+    Random,
 }
 
 impl Score {
     /// Whether it looks at activations.
     #[must_use]
     pub fn observes(self) -> bool {
-        self != Self::Magnitude
+        matches!(self, Self::Activation | Self::ActivationTimesMagnitude)
     }
 
     /// Whether it looks at weights.
     #[must_use]
     pub fn weighs(self) -> bool {
-        self != Self::Activation
+        matches!(self, Self::Magnitude | Self::ActivationTimesMagnitude)
     }
 }
 
@@ -68,6 +71,24 @@ impl Scores {
     #[must_use]
     pub fn product(importance: &Importance, by: Aggregations, decoder: &Decoder) -> Self {
         Self::weighted(importance, by, &decoder.config, Some(decoder))
+    }
+
+    /// Drawn: a function of the seed alone, from 0 to 1.
+    #[must_use]
+    pub fn random(config: &ModelConfig, seed: u64) -> Self {
+        let draw = |purpose: &str, layer: usize, count: usize| -> Vec<f64> {
+            let mut stream = stream(seed, purpose, layer as u64, 0);
+            (0..count).map(|_| uniform(&mut stream)).collect()
+        };
+        let layers = 0..config.num_hidden_layers;
+        Self {
+            hidden: draw("random hidden channels", 0, config.hidden_size),
+            heads: layers
+                .clone()
+                .map(|l| draw("random heads", l, config.num_attention_heads))
+                .collect(),
+            neurons: layers.map(|l| draw("random neurons", l, config.intermediate_size)).collect(),
+        }
     }
 
     fn weighted(

@@ -6,6 +6,7 @@ use datasets::store::{StoreError, digest_bytes, digest_file};
 use datasets::table::{Column, Table};
 
 use super::axis::Axis;
+use super::scores::Scores;
 
 /// The axes that are scored, each in a file of its own.
 pub const SCORED: [Axis; 3] = [Axis::HiddenSize, Axis::IntermediateSize, Axis::NumAttentionHeads];
@@ -28,6 +29,16 @@ pub fn read_scores(dir: &Path, axis: Axis) -> Option<Vec<Vec<f64>>> {
         rows[layer].push(*score);
     }
     Some(rows)
+}
+
+/// The scores of every axis. None if one is not there.
+#[must_use]
+pub fn read_all(dir: &Path) -> Option<Scores> {
+    Some(Scores {
+        hidden: read_scores(dir, Axis::HiddenSize)?.into_iter().next()?,
+        heads: read_scores(dir, Axis::NumAttentionHeads)?,
+        neurons: read_scores(dir, Axis::IntermediateSize)?,
+    })
 }
 
 /// The digest of the scores in a folder: of those of every axis.

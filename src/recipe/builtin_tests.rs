@@ -37,6 +37,7 @@ fn the_papers_students_have_the_papers_parameters() {
 fn a_recipe_says_what_is_still_to_be_set() {
     assert_eq!(resolve("quickstart").missing(), [""; 0]);
     assert_eq!(resolve("minitron-tiny").missing(), ["teacher.model", "data.corpus.path"]);
+    assert_eq!(resolve("capture-tiny").missing(), ["teacher.model", "data.corpus.path"]);
     assert_eq!(resolve("mn-minitron-8b").missing(), ["teacher.model", "data.corpus.path"]);
     let sets = ["teacher.model=a", "data.corpus.path=b"].map(String::from);
     assert_eq!(Recipe::resolve("minitron-tiny", &sets).unwrap().missing(), [""; 0]);

@@ -26,7 +26,7 @@ pub(super) fn ensure(
     if holds { Ok(()) } else { Err(wrong(key, expected, found)) }
 }
 
-fn not_both(first: (&str, bool), second: (&str, bool)) -> Result<(), RecipeError> {
+pub(super) fn not_both(first: (&str, bool), second: (&str, bool)) -> Result<(), RecipeError> {
     if first.1 && second.1 {
         return Err(RecipeError::Both { first: first.0.into(), second: second.0.into() });
     }
@@ -84,14 +84,24 @@ impl Recipe {
         if let Some(distil) = &self.distil {
             check_train("distil", distil)?;
         }
-        self.check_losses()?;
+        self.check_search()?;
+        if !self.then.is_empty() && (self.prune.is_none() || self.distil.is_none()) {
+            let needed = if self.prune.is_none() { "prune" } else { "distil" };
+            return Err(RecipeError::Alone { table: "then", needed });
+        }
+        self.losses.check()?;
+        self.check_logits()?;
         if self.control.is_some() && self.distil.is_none() {
             return Err(RecipeError::Alone { table: "control", needed: "distil" });
         }
-        positive(
-            "evaluate",
-            &[("sequences", self.evaluate.sequences), ("batch", self.evaluate.batch)],
-        )?;
+        if self.makes_teacher() || self.distil.is_some() {
+            let (found, expected) =
+                (self.evaluate.sequences, "1 or more, where a model is trained");
+            ensure(found > 0, "evaluate.sequences", expected, found)?;
+        }
+        positive("evaluate", &[("batch", self.evaluate.batch)])?;
+        let is_empty = self.evaluate.choices.as_deref() == Some("");
+        ensure(!is_empty, "evaluate.choices", "a file of items", "an empty text")?;
         positive("export", &[("max_shard_bytes", self.export.max_shard_bytes.get())])
     }
 
@@ -159,18 +169,6 @@ impl Recipe {
             None => Ok(()),
         }
     }
-
-    fn check_losses(&self) -> Result<(), RecipeError> {
-        let (kl, ce) = (&self.losses.forward_kl, &self.losses.cross_entropy);
-        for (key, weight) in [("forward_kl", kl.weight), ("cross_entropy", ce.weight)] {
-            let holds = weight >= 0.0 && weight.is_finite();
-            ensure(holds, &format!("losses.{key}.weight"), "a number, 0 or more", weight)?;
-        }
-        let holds = kl.temperature > 0.0 && kl.temperature.is_finite();
-        ensure(holds, "losses.forward_kl.temperature", "a number above 0", kl.temperature)?;
-        let sum = kl.weight + ce.weight;
-        ensure(sum > 0.0, "losses", "one weight above 0 at least", "none")
-    }
 }
 
 fn check_source(table: &str, source: &Source) -> Result<(), RecipeError> {
@@ -200,13 +198,18 @@ fn check_prune(prune: &Prune) -> Result<(), RecipeError> {
             ("round_to", prune.round_to as u64),
             ("calibration_sequences", prune.calibration_sequences),
             ("calibration_batch", prune.calibration_batch),
+            ("importance_steps", prune.importance_steps),
         ],
     )?;
     if let Some(path) = &prune.importance {
         ensure(!path.is_empty(), "prune.importance", "a file of sums", "an empty text")?;
-        let expected = "none beside `score = \"magnitude\"`, which looks at no activation";
+        let expected = "none beside a `score` that looks at no activation";
         ensure(prune.score.observes(), "prune.importance", expected, path)?;
     }
+    let in_steps = ("prune.importance_steps above 1", prune.importance_steps > 1);
+    not_both(in_steps, ("prune.head_add_back", !prune.head_add_back.is_off()))?;
+    not_both(in_steps, ("prune.plan", prune.plan.is_some()))?;
+    ensure(prune.model.as_deref() != Some(""), "prune.model", "a directory", "an empty text")?;
     let searched = prune.num_hidden_layers.is_some();
     let listed = !prune.drop_layers.is_empty();
     not_both(("prune.num_hidden_layers", searched), ("prune.drop_layers", listed))?;
@@ -215,6 +218,17 @@ fn check_prune(prune: &Prune) -> Result<(), RecipeError> {
         let by = prune.depth;
         ensure(by == Depth::default(), "prune.depth", expected, by.name())?;
         ensure(prune.depth_contiguous, "prune.depth_contiguous", expected, "false")?;
+    }
+    match (&prune.depth_task, prune.depth == Depth::Task) {
+        (Some(path), by_task) => {
+            ensure(!path.is_empty(), "prune.depth_task", "a file of items", "an empty text")?;
+            let expected = "it beside `prune.depth = \"task\"` alone";
+            ensure(by_task, "prune.depth_task", expected, path)?;
+        }
+        (None, by_task) => {
+            let expected = "`prune.depth_task`, a file of multiple-choice items, beside `task`";
+            ensure(!by_task, "prune.depth", expected, "none")?;
+        }
     }
     ensure(prune.plan.as_deref() != Some(""), "prune.plan", "a plan's file", "an empty text")?;
     let mut layers = prune.drop_layers.clone();

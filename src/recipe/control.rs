@@ -9,6 +9,8 @@ pub enum ControlObjective {
     /// Cross-entropy with the text.
     #[default]
     CrossEntropy,
+    /// What the student does, with the same teacher.
+    Distillation,
 }
 
 /// The student's shape from random weights, trained with the keys of `[distil]`.

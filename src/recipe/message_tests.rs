@@ -26,7 +26,7 @@ fn an_unknown_key_has_its_place_and_a_suggestion() {
     );
     assert_eq!(
         said("[evaluate]\ncolour = 9\n", &[]),
-        "the recipe, line 2, column 1: unknown key `colour`, expected `sequences` or `batch`\n  |\n2 | colour = 9\n  | ^^^^^^"
+        "the recipe, line 2, column 1: unknown key `colour`, expected `sequences`, `batch` or `choices`\n  |\n2 | colour = 9\n  | ^^^^^^"
     );
 }
 
@@ -98,13 +98,29 @@ fn what_importance_and_depth_are_told_must_go_together() {
             "`prune.depth_contiguous`: expected it beside `prune.num_hidden_layers` alone, found false",
         ),
         (
+            "num_hidden_layers = 2\ndepth = \"task\"",
+            "`prune.depth`: expected `prune.depth_task`, a file of multiple-choice items, beside `task`, found none",
+        ),
+        (
+            "num_hidden_layers = 2\ndepth_task = \"items.jsonl\"",
+            "`prune.depth_task`: expected it beside `prune.depth = \"task\"` alone, found items.jsonl",
+        ),
+        (
+            "num_hidden_layers = 2\ndepth = \"tasks\"\ndepth_task = \"items.jsonl\"",
+            "did you mean `task`?",
+        ),
+        (
+            "num_hidden_layers = 2\ndepth = \"task\"\ndepth_task = \"\"",
+            "`prune.depth_task`: expected a file of items, found an empty text",
+        ),
+        (
             "score = \"magnitude\"\nimportance = \"sums.parquet\"",
-            "`prune.importance`: expected none beside `score = \"magnitude\"`, which looks at no activation",
+            "`prune.importance`: expected none beside a `score` that looks at no activation",
         ),
         ("batch_aggregation = \"l1\"", "unknown word `l1`"),
         ("sequence_aggregation = \"std\"", "expected `mean`, `l2` or `variance`"),
         ("sites = \"papers\"", "did you mean `paper`?"),
-        ("score = \"weights\"", "`magnitude` or `activation_times_magnitude`"),
+        ("score = \"weights\"", "`activation_times_magnitude` or `random`"),
     ] {
         let said = said(&format!("[prune]\n{text}\n"), &[]);
         assert!(said.contains(message), "{text}: {said}");
@@ -195,6 +211,22 @@ fn values_that_do_not_go_together_name_the_key_what_was_expected_and_what_was_fo
             "`losses.forward_kl.temperature`: expected a number above 0, found 0",
         ),
         (
+            "[losses.reverse_kl]\nweight = -1.0\n".into(),
+            "`losses.reverse_kl.weight`: expected a number, 0 or more, found -1",
+        ),
+        (
+            "[losses.jensen_shannon]\nbeta = 0.0\n".into(),
+            "`losses.jensen_shannon.beta`: expected a number between 0 and 1, found 0",
+        ),
+        (
+            "[losses.skew_forward_kl]\nalpha = 1.0\n".into(),
+            "`losses.skew_forward_kl.alpha`: expected a number from 0 and below 1, found 1",
+        ),
+        (
+            "[losses.adaptive_kl]\nhead_mass = 1.0\n".into(),
+            "`losses.adaptive_kl.head_mass`: expected a number between 0 and 1, found 1",
+        ),
+        (
             "[prune]\ndrop_layers = [3, 1, 3]\n".into(),
             "`prune.drop_layers`: expected each layer once, found layer 3 twice",
         ),
@@ -229,6 +261,14 @@ fn a_set_that_does_not_fit_is_answered_like_a_line_of_the_file() {
         (
             "distil.steps",
             "`--set distil.steps`: expected `key=value`\nhint: for instance `--set distil.steps=100`",
+        ),
+        (
+            "losses.jsd.weight=1",
+            "`--set losses.jsd.weight=1`: unknown key `jsd`\nhint: did you mean `jensen_shannon`?",
+        ),
+        (
+            "losses.reverse_kl.beta=1",
+            "`--set losses.reverse_kl.beta=1`: unknown key `beta`, expected `weight`, `temperature` or `temperature_squared`",
         ),
         ("=5", "`--set =5`: expected `key=value`\nhint: for instance `--set distil.steps=100`"),
         ("distil=5", "`--set distil=5`: expected a table, found integer `5`"),

@@ -48,6 +48,12 @@
 //! warmup_steps = 120
 //! parallel = false              # true: while it teaches, on the batches of [distil] and for as many steps
 //!
+//! [capture]                     # what the teacher thinks of every sample is kept: the K most probable words, the exact rest
+//! dir = "logits"                # in the run directory, if absent; what is there already is not asked again
+//! profile = "k32"               # k16 | k32 | k64 | exact | top-p | unbiased
+//! batch_tokens = 4096           # tokens of a forward pass, of samples of about one length
+//! shard_tokens = "2M"           # tokens that are committed together
+//!
 //! [prune]
 //! hidden_size = "75%"           # a number, or a share of the teacher's rounded to a multiple of round_to
 //! intermediate_size = 9216
@@ -57,16 +63,27 @@
 //! round_to = 8                  # 8 | 32 | 64 | 128 | 256, or any other: what the hardware's tiles are made for
 //! head_add_back = "off"         # off | plus | minus: queries of heads that go, added to those of heads that stay
 //! norm_compensation = false     # true: the norms' gains make up for the channels that go
+//! model = "run/models/student"  # what is cut, if that is not the teacher: a student that becomes a still smaller one
+//! importance_steps = 1          # 2 and more: importance is measured again of what is cut a part of the way
 //! plan = "plan.toml"            # a plan of one's own in the place of scores and sizes, such as another run's, changed
 //! calibration_sequences = 1024
 //! calibration_batch = 4
-//! score = "activation"          # activation | magnitude | activation_times_magnitude
+//! score = "activation"          # activation | magnitude | activation_times_magnitude | random
 //! sites = "nvidia"              # nvidia | paper: where activations are looked at
 //! sequence_aggregation = "mean" # mean | l2 | variance, over the positions of a sequence
 //! batch_aggregation = "l2"      # mean | l2 | variance, over the sequences
-//! depth = "perplexity"          # perplexity | block_importance | logit_error: which layers go, with num_hidden_layers
+//! depth = "perplexity"          # perplexity | block_importance | logit_error | task: which layers go, with num_hidden_layers
+//! depth_task = "items.jsonl"    # of depth = "task": {"context": "…", "choices": ["…", "…"], "answer": 0}, a line an item
 //! depth_contiguous = true       # false: the layers that are least missed alone
 //! importance = "run/scores/sums.parquet"  # what another run measured; measured anew, if absent
+//!
+//! [search]                      # the student's shape is searched for: of those listed the best within a budget
+//! parameters = "2.1B..2.2B"     # likewise non_embedding_parameters, flops_per_token; weight_bytes and
+//! kv_cache_bytes = "..1GiB"     # kv_cache_bytes in `dtype`, at `context_tokens`; prefill_ms and decode_ms as measured here
+//! hidden_size = [3072, "62.5%"] # sizes that are tried, likewise of the other axes; [prune] has those of one size
+//! num_hidden_layers = [32, 28, 24]
+//! candidates = 16               # trained shortly, the best before training; after each rung the better half goes on
+//! tokens = ["450M", "900M", "1.8B"]       # that each has learnt from at the end of a rung
 //!
 //! [distil]
 //! steps = 500                   # or tokens = "94B"
@@ -85,19 +102,49 @@
 //! evaluate_every = 100
 //! keep_checkpoints = 2
 //!
-//! [losses.forward_kl]
-//! weight = 1.0
-//! temperature = 1.0
+//! [logits]                      # [distil] reads a cache, and no teacher is in memory until models are evaluated
+//! dir = "logits"                # that of [capture], if absent
+//! k = 16                        # entries of each position; all that are stored, if absent
+//! missing = "refuse"            # refuse | ask: the teacher, in memory then, about samples that are not there; they are added
 //!
-//! [losses.cross_entropy]
+//! [losses.forward_kl]           # what [distil] minimises: any number of losses, each with its weight
+//! weight = 1.0                  # 0: left out, and reported all the same
+//! temperature = 1.0             # both logits are divided by this
+//! temperature_squared = true    # false: the loss is not multiplied by temperature²
+//!
+//! [losses.cross_entropy]        # with the next token of the text
 //! weight = 0.0
+//! balance = "static"            # static | dynamic: the weight is multiplied by (divergences / this), of the step before
+//!
+//! [losses.reverse_kl]           # these have the keys of forward_kl, and are left out without their table:
+//! [losses.jensen_shannon]
+//! beta = 0.5                    # the teacher's share of the mixture
+//! [losses.skew_forward_kl]      # teacher to a mixture with the student
+//! alpha = 0.1                   # the teacher's share of the mixture
+//! [losses.skew_reverse_kl]      # student to a mixture with the teacher
+//! alpha = 0.1                   # the student's share of the mixture
+//! [losses.total_variation]
+//! [losses.adaptive_kl]          # forward KL where the student is off in the teacher's head, reverse KL in its tail
+//! head_mass = 0.5
+//! [losses.logit_mse]
+//!
+//! [losses.hidden]               # hidden states, after the norm that reads them; left out without its table
+//! weight = 1.0
+//! balance = "dynamic"           # static | dynamic
+//! distance = "cosine"           # cosine | mse; where the widths differ, of a linear map of the student's that is learnt
+//! layers = ["embedding", "last-2"]  # "embedding" | "last" | "last-N" in both | "29:13", the teacher's and the student's
 //!
 //! [control]                     # the student's shape from random weights, trained for the same steps
-//! objective = "cross_entropy"
+//! objective = "cross_entropy"   # cross_entropy | distillation: from the teacher, as the student does
+//!
+//! [then.quarter]                # the student is cut again and learns again, a table a size, in the order of their names
+//! hidden_size = "50%"           # of the student's; the sizes of [prune], and steps or tokens
+//! teacher = "first"             # first | previous: who teaches it
 //!
 //! [evaluate]
-//! sequences = 64
+//! sequences = 64                # 0: none, where nothing is trained; a model that is only cut is then never in memory
 //! batch = 8
+//! choices = "items.jsonl"       # multiple choice as well, of lines as depth_task's: acc and acc_norm of each model
 //!
 //! [export]
 //! dtype = "teacher"             # teacher | f32 | bf16 | f16
@@ -108,7 +155,9 @@
 //! [`Recipe::to_toml`] writes it with every default, which is what a run directory keeps.
 
 mod byte_count;
+pub mod capture;
 mod check;
+mod check_search;
 mod check_train;
 mod control;
 pub mod data;
@@ -119,20 +168,25 @@ mod error;
 pub mod evaluate;
 mod explain;
 pub mod export;
+pub mod hidden;
+pub mod logits;
 pub mod losses;
 mod merge;
 pub mod mixture;
 mod plan_file;
 pub mod prune;
 mod resolve;
+pub mod search;
 mod set;
 mod size;
 mod student;
 mod suggest;
 mod teacher;
+pub mod then;
 mod token_count;
 pub mod tokens;
 pub mod train;
+mod window;
 
 #[cfg(test)]
 mod builtin_tests;
@@ -144,21 +198,26 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use byte_count::{ByteCount, NotAByteCount};
+pub use capture::Capture;
 pub use control::{Control, ControlObjective};
 pub use data::{Format, Generator, Source, Split};
 pub use described::{DESCRIBED, described};
 pub use error::RecipeError;
 pub use evaluate::Evaluate;
 pub use export::{Export, ExportDtype};
-pub use losses::{CrossEntropy, ForwardKl, Losses};
+pub use logits::{Logits, Missing};
+pub use losses::Losses;
 pub use mixture::Phase;
 pub use plan_file::read_plan;
 pub use prune::Prune;
+pub use search::Search;
 pub use size::{NotASize, Size};
 pub use teacher::Teacher;
+pub use then::{Then, Whose};
 pub use token_count::{NotATokenCount, TokenCount};
 pub use tokens::{AddToken, Dedup, LongDocuments, Packing, Shuffle, Tokens};
 pub use train::{Correct, Pretrain, Train};
+pub use window::{NotAWindow, Window};
 
 /// The version of the file's keys that this program reads.
 pub const SCHEMA: u32 = 1;
@@ -193,17 +252,29 @@ pub struct Recipe {
     /// The teacher goes on being trained before it teaches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub correct: Option<Correct>,
+    /// Keeps what the teacher thinks of the text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capture: Option<Capture>,
     /// Cuts the student out of the teacher.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prune: Option<Prune>,
+    /// Searches for the student's shape.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<Search>,
     /// Trains the student on the teacher's outputs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distil: Option<Train>,
+    /// Where the student learns from, if not from a teacher in memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logits: Option<Logits>,
     /// What distillation minimises.
     pub losses: Losses,
     /// Trains the same shape from random weights, to compare with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub control: Option<Control>,
+    /// Still smaller students, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub then: BTreeMap<String, Then>,
     /// What evaluation reads.
     pub evaluate: Evaluate,
     /// How models are written.
@@ -223,10 +294,14 @@ impl Default for Recipe {
             mixture: BTreeMap::new(),
             pretrain: None,
             correct: None,
+            capture: None,
             prune: None,
+            search: None,
             distil: None,
+            logits: None,
             losses: Losses::default(),
             control: None,
+            then: BTreeMap::new(),
             evaluate: Evaluate::default(),
             export: Export::default(),
         }
@@ -250,6 +325,12 @@ impl Recipe {
         self.tokens.tokenizer.as_deref().or(self.teacher.model.as_deref())
     }
 
+    /// The files of multiple-choice items that it names.
+    pub fn items(&self) -> impl Iterator<Item = &String> {
+        let prune = self.prune.as_ref().and_then(|prune| prune.depth_task.as_ref());
+        prune.into_iter().chain(&self.evaluate.choices)
+    }
+
     /// Whether nothing but text is asked for, made into token shards.
     #[must_use]
     pub fn is_data_alone(&self) -> bool {
@@ -257,6 +338,7 @@ impl Recipe {
             && self.teacher == Teacher::default()
             && self.pretrain.is_none()
             && self.correct.is_none()
+            && self.capture.is_none()
             && self.prune.is_none()
             && self.distil.is_none()
     }

@@ -16,6 +16,10 @@ pub const DEFAULT_CALIBRATION_BATCH: u64 = 4;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Prune {
+    /// The model that is cut, a Hugging Face directory: such as another run's student, of which a still smaller one is
+    /// made that learns from the same teacher. The teacher, if absent. Shares are of its sizes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// A plan of one's own: a `plan.toml`, changed by hand or composed, in the place of scores and sizes. What the
     /// other keys say must agree with it, and nothing is measured.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,6 +57,9 @@ pub struct Prune {
     pub calibration_sequences: u64,
     /// Sequences of one calibration pass.
     pub calibration_batch: u64,
+    /// Times that importance is measured: after the first, of the model that is cut a part of the way.
+    #[serde(skip_serializing_if = "is_one")]
+    pub importance_steps: u64,
     /// What channels, neurons and heads are scored by.
     #[serde(skip_serializing_if = "is_default")]
     pub score: Score,
@@ -71,6 +78,9 @@ pub struct Prune {
     /// What layers are scored by, where `num_hidden_layers` has them searched for.
     #[serde(skip_serializing_if = "is_default")]
     pub depth: Depth,
+    /// The multiple-choice items of `depth = "task"`: JSON lines of `{"context", "choices", "answer"}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub depth_task: Option<String>,
     /// Whether the layers that go follow one another.
     #[serde(skip_serializing_if = "is_true")]
     pub depth_contiguous: bool,
@@ -83,6 +93,11 @@ fn is_true(value: &bool) -> bool {
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_one(value: &u64) -> bool {
+    *value == 1
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
@@ -102,12 +117,6 @@ impl Prune {
         Aggregations { sequence: self.sequence_aggregation, batch: self.batch_aggregation }
     }
 
-    /// Whether it is searched for, which layers go.
-    #[must_use]
-    pub fn searches_layers(&self) -> bool {
-        self.num_hidden_layers.is_some() && self.plan.is_none()
-    }
-
     /// Sequences that the teacher reads for the scores: none where weights alone score, or another run measured.
     #[must_use]
     pub fn observed_sequences(&self) -> u64 {
@@ -120,6 +129,7 @@ impl Prune {
 impl Default for Prune {
     fn default() -> Self {
         Self {
+            model: None,
             plan: None,
             hidden_size: None,
             intermediate_size: None,
@@ -132,12 +142,14 @@ impl Default for Prune {
             norm_compensation: false,
             calibration_sequences: DEFAULT_CALIBRATION_SEQUENCES,
             calibration_batch: DEFAULT_CALIBRATION_BATCH,
+            importance_steps: 1,
             score: Score::default(),
             sites: Sites::default(),
             sequence_aggregation: Aggregations::default().sequence,
             batch_aggregation: Aggregations::default().batch,
             importance: None,
             depth: Depth::default(),
+            depth_task: None,
             depth_contiguous: true,
         }
     }

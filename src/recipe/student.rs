@@ -1,6 +1,8 @@
 //! From the teacher's shape to the student's.
 
-use super::{Prune, Recipe, RecipeError, Size};
+use std::path::Path;
+
+use super::{Prune, Recipe, RecipeError, Size, teacher};
 use crate::model::config::ModelConfig;
 
 impl Recipe {
@@ -11,10 +13,69 @@ impl Recipe {
     /// If a size is more than the teacher has, the heads do not divide among the key-value heads, or a
     /// layer that goes is none of the teacher's, or all of them are to go; if `prune.plan` does not fit.
     pub fn student_config(&self, teacher: &ModelConfig) -> Result<ModelConfig, RecipeError> {
-        match &self.prune {
-            Some(prune) => prune.shape(teacher),
-            None => Ok(teacher.clone()),
+        let student = match &self.prune {
+            Some(prune) => prune.shape(&self.uncut_shape(teacher)?)?,
+            None => teacher.clone(),
+        };
+        // Where another model is cut than teaches, whoever asks may have that one's shape.
+        let is_cut = self.prune.as_ref().is_none_or(|prune| prune.model.is_none());
+        if let (Some(_), Some(hidden), true) = (&self.distil, &self.losses.hidden, is_cut) {
+            hidden.norms(teacher.num_hidden_layers, student.num_hidden_layers)?;
         }
+        Ok(student)
+    }
+
+    /// Whether it is searched for, which layers go.
+    #[must_use]
+    pub fn searches_layers(&self) -> bool {
+        let Some(prune) = self.prune.as_ref().filter(|prune| prune.plan.is_none()) else {
+            return false;
+        };
+        let listed =
+            self.search.as_ref().is_some_and(|search| !search.num_hidden_layers.is_empty());
+        prune.num_hidden_layers.is_some() || listed
+    }
+
+    /// Numbers of layers that may go and are searched for, ascending: of the student, or of the candidates.
+    ///
+    /// # Errors
+    ///
+    /// As [`student_config`](Self::student_config).
+    pub fn dropped_layers(&self, uncut: &ModelConfig) -> Result<Vec<usize>, RecipeError> {
+        let Some(prune) = self.prune.as_ref().filter(|_| self.searches_layers()) else {
+            return Ok(Vec::new());
+        };
+        let listed = self.search.as_ref().map_or(&[][..], |search| &search.num_hidden_layers);
+        let sizes: Vec<Size> = match listed {
+            [] => prune.num_hidden_layers.into_iter().collect(),
+            listed => listed.to_vec(),
+        };
+        let whole = uncut.num_hidden_layers;
+        let mut dropped = Vec::new();
+        for size in sizes {
+            dropped.push(whole - sized("num_hidden_layers", Some(size), whole, 1)?);
+        }
+        dropped.sort_unstable();
+        dropped.dedup();
+        dropped.retain(|dropped| *dropped > 0);
+        Ok(dropped)
+    }
+
+    /// The shape of the model that is cut: of `prune.model`, else the teacher's.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, or has another vocabulary than the teacher.
+    pub fn uncut_shape(&self, teacher: &ModelConfig) -> Result<ModelConfig, RecipeError> {
+        let named = self.prune.as_ref().and_then(|prune| prune.model.as_ref());
+        let Some(directory) = named else { return Ok(teacher.clone()) };
+        let shape = teacher::read(&Path::new(directory).join("config.json"))?;
+        if shape.vocab_size != teacher.vocab_size {
+            let expected = format!("a model of the teacher's {} words", teacher.vocab_size);
+            let found = format!("one of {}: `{directory}`", shape.vocab_size);
+            return Err(wrong("model", expected, found));
+        }
+        Ok(shape)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which known word was meant.
 
 /// Other tools' words for our keys.
-const SYNONYMS: [(&str, &str); 14] = [
+const SYNONYMS: [(&str, &str); 21] = [
     ("ffn_hidden_size", "intermediate_size"),
     ("mlp_hidden_size", "intermediate_size"),
     ("lr", "learning_rate"),
@@ -14,6 +14,13 @@ const SYNONYMS: [(&str, &str); 14] = [
     ("max_steps", "steps"),
     ("seq_length", "seq_tokens"),
     ("kl", "forward_kl"),
+    ("fkl", "forward_kl"),
+    ("rkl", "reverse_kl"),
+    ("jsd", "jensen_shannon"),
+    ("tvd", "total_variation"),
+    ("akl", "adaptive_kl"),
+    ("ce", "cross_entropy"),
+    ("mse", "logit_mse"),
     ("train", "distil"),
     ("eval", "evaluate"),
 ];

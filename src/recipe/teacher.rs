@@ -51,7 +51,8 @@ impl Teacher {
     }
 }
 
-fn read(path: &Path) -> Result<ModelConfig, RecipeError> {
+/// The shape that a `config.json` says.
+pub(super) fn read(path: &Path) -> Result<ModelConfig, RecipeError> {
     let shape = |source| RecipeError::Shape { path: PathBuf::from(path), source };
     let text = fs::read_to_string(path)
         .map_err(|source| RecipeError::Unreadable { path: path.into(), source })?;

@@ -18,7 +18,16 @@ pub(super) fn with_absolute_paths(mut recipe: Recipe) -> Recipe {
     absolute(&mut recipe.tokens.tokenizer);
     if let Some(prune) = &mut recipe.prune {
         absolute(&mut prune.plan);
+        absolute(&mut prune.model);
+        absolute(&mut prune.depth_task);
     }
+    if let Some(capture) = &mut recipe.capture {
+        absolute(&mut capture.dir);
+    }
+    if let Some(logits) = &mut recipe.logits {
+        absolute(&mut logits.dir);
+    }
+    absolute(&mut recipe.evaluate.choices);
     for source in recipe.data.values_mut() {
         absolute(&mut source.path);
         absolute(&mut source.held_out);

@@ -74,11 +74,30 @@ impl RunDirectory {
             }
             .write(&origin)?;
         }
+        Self::take_up(path, recipe, &text, lock)
+    }
+
+    /// Begins a run inside of this one, or goes on with it: one that is handed its models and its tokens, and so has no
+    /// inputs of its own.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if another process works there or a file cannot be written.
+    pub fn within(&self, name: &str, recipe: Recipe) -> Result<Self, Error> {
+        let path = self.path.join(name);
+        create_dir_all(&path)?;
+        let lock = RunLock::acquire(&path)?;
+        let text = recipe.to_toml();
+        // The outer run's recipe says what this one's is, and is not changed: nor is this.
+        write_atomic(&path.join("recipe.toml"), |f| f.write_all(text.as_bytes()))?;
+        Self::take_up(&path, recipe, text.as_bytes(), lock)
+    }
+
+    fn take_up(path: &Path, recipe: Recipe, text: &[u8], lock: RunLock) -> Result<Self, Error> {
         for dir in ["stages", "checkpoints", "metrics", "timing", "eval", "models"] {
             create_dir_all(&path.join(dir))?;
         }
         let events = Events::open(&path.join("events.jsonl"))?;
-        Ok(Self { path: path.to_owned(), recipe, digest: digest_bytes(&text), events, _lock: lock })
+        Ok(Self { path: path.to_owned(), recipe, digest: digest_bytes(text), events, _lock: lock })
     }
 
     /// The seal of a stage, if it is finished.
@@ -178,11 +197,15 @@ fn refuse_foreign(path: &Path) -> Result<(), Error> {
 
 fn inputs(recipe: &Recipe) -> Result<BTreeMap<String, Digest>, Error> {
     let mut inputs = BTreeMap::new();
-    for path in [&recipe.teacher.model, &recipe.tokens.tokenizer].into_iter().flatten() {
+    let prune = recipe.prune.as_ref();
+    let cut = prune.and_then(|prune| prune.model.as_ref());
+    let directories = [recipe.teacher.model.as_ref(), recipe.tokens.tokenizer.as_ref(), cut];
+    for path in directories.into_iter().flatten() {
         digest_inputs(Path::new(path), &mut inputs)?;
     }
-    if let Some(plan) = recipe.prune.as_ref().and_then(|prune| prune.plan.as_ref()) {
-        inputs.insert(plan.clone(), digest_file(Path::new(plan))?);
+    let plan = prune.and_then(|prune| prune.plan.as_ref());
+    for file in plan.into_iter().chain(recipe.items()) {
+        inputs.insert(file.clone(), digest_file(Path::new(file))?);
     }
     Ok(inputs)
 }

@@ -3,7 +3,8 @@
 #![expect(clippy::print_stderr, reason = "stderr is for people, and this is where they look")]
 
 use std::io::IsTerminal;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -16,6 +17,10 @@ const INTERVAL: Duration = Duration::from_secs(10);
 pub struct Progress {
     quiet: bool,
     stage: Mutex<Option<Stage>>,
+    /// Of a run inside of another: whose steps these are a part of.
+    whole: Option<Arc<Progress>>,
+    /// How many of its steps that one knows of.
+    told: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -23,6 +28,7 @@ struct Stage {
     name: String,
     unit: &'static str,
     first: u64,
+    done: u64,
     total: u64,
     begun: Instant,
     said: Instant,
@@ -32,7 +38,32 @@ struct Stage {
 impl Progress {
     /// Says nothing if `quiet`.
     pub fn new(quiet: bool) -> Self {
-        Self { quiet, stage: Mutex::new(None) }
+        Self { quiet, stage: Mutex::new(None), whole: None, told: AtomicU64::new(0) }
+    }
+
+    /// Of a run inside of another: what it does is counted, and said, by that one.
+    pub fn part_of(whole: &Arc<Self>) -> Self {
+        Self { whole: Some(Arc::clone(whole)), ..Self::new(true) }
+    }
+
+    /// So many more were done before, and are not done now.
+    pub fn already(&self, more: u64) {
+        let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stage) = stage.as_mut() {
+            stage.done += more;
+            stage.first += more;
+        }
+    }
+
+    /// So many more are done; `what` is said of them.
+    fn more(&self, more: u64, what: impl FnOnce() -> String) {
+        let done = {
+            let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(stage) = stage.as_mut() else { return };
+            stage.done += more;
+            stage.done
+        };
+        self.at(done, what);
     }
 
     /// A line for people, above the bar.
@@ -49,6 +80,10 @@ impl Progress {
 
     /// A stage begins, `done` of `total` being done already.
     pub fn begin(&self, name: &str, unit: &'static str, done: u64, total: u64) {
+        if let Some(whole) = &self.whole {
+            whole.already(done);
+            self.told.store(done, Ordering::Relaxed);
+        }
         if self.quiet {
             return;
         }
@@ -68,13 +103,17 @@ impl Progress {
             eprintln!("{name:>9}: {total} {unit}{from}");
         }
         let now = Instant::now();
-        let stage =
-            Stage { name: name.to_owned(), unit, first: done, total, begun: now, said: now, bar };
+        let name = name.to_owned();
+        let stage = Stage { name, unit, first: done, done, total, begun: now, said: now, bar };
         *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = Some(stage);
     }
 
     /// `done` are done; `what` is said of them.
     pub fn at(&self, done: u64, what: impl FnOnce() -> String) {
+        if let Some(whole) = &self.whole {
+            let told = self.told.swap(done, Ordering::Relaxed);
+            return whole.more(done.saturating_sub(told), what);
+        }
         let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(stage) = stage.as_mut() else { return };
         let is_due = stage.said.elapsed() >= INTERVAL;

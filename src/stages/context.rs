@@ -8,6 +8,7 @@ use kernels::{DType, Device};
 use serde_json::json;
 
 use crate::error::{Error, explain};
+use crate::recipe::Recipe;
 use crate::run::{Progress, RunDirectory};
 
 #[expect(clippy::exit, clippy::print_stderr, reason = "fail-stop: no part of a run goes on")]
@@ -55,10 +56,26 @@ pub struct Context {
     /// The wish to end early.
     pub stop: Stop,
     /// For people.
-    pub progress: Progress,
+    pub progress: Arc<Progress>,
 }
 
 impl Context {
+    /// Of a run inside of this one: the same device, the same wish to end; what it does is said as a part of this one's
+    /// stage.
+    ///
+    /// # Errors
+    /// As [`RunDirectory::within`].
+    pub fn within(&self, name: &str, recipe: Recipe, workers: usize) -> Result<Arc<Self>, Error> {
+        Ok(Arc::new(Self {
+            run: self.run.within(name, recipe)?,
+            device: self.device.clone(),
+            working: self.working,
+            workers,
+            stop: self.stop.clone(),
+            progress: Arc::new(Progress::part_of(&self.progress)),
+        }))
+    }
+
     /// That the run was asked to stop, and did at `step` of the stage's `steps`.
     pub fn stopped(&self, stage: &'static str, step: u64, steps: u64) -> Error {
         Error::Stopped { path: self.run.path.clone(), stage, step, steps }

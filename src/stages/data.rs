@@ -17,7 +17,8 @@ use crate::eval::floor::entropy_floor;
 use crate::eval::report::Text;
 use crate::recipe::{AddToken, Recipe};
 
-/// The prepared tokens.
+/// The prepared tokens; cheap to clone, but for the header.
+#[derive(Clone)]
 pub struct Data {
     /// What is trained on.
     pub train: Arc<Loader>,
@@ -27,6 +28,10 @@ pub struct Data {
     pub text: Text,
     /// The tokenizer's ids, as the shards have them.
     pub header: Header,
+    /// What each document begins with, if the recipe has it begin with something.
+    pub bos: Option<u32>,
+    /// What each document ends with, likewise.
+    pub eos: Option<u32>,
     /// The directory with the tokenizer's files.
     pub tokenizer: PathBuf,
 }
@@ -59,7 +64,7 @@ impl Data {
             HeldOut::new(sequences, recipe.evaluate.batch, apart)
         };
         let train = Arc::new(sources::loader(run, recipe, train, Kind::Train, bos, eos)?);
-        Ok(Self { train, held_out, text, header, tokenizer })
+        Ok(Self { train, held_out, text, header, bos, eos, tokenizer })
     }
 
     /// Whether a stage finds as many sequences as it reads.

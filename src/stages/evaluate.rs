@@ -1,4 +1,4 @@
-//! All models of the run on the same held-out text, in one pass.
+//! All models of the run on the same held-out text, and on the same multiple-choice items if there are any, in one pass.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,7 +7,6 @@ use std::time::Instant;
 use dataflows::roles::{Feed, Fold, Staging, Work};
 use dataflows::{At, Failure, Step};
 use datasets::store::{Checkpoint, Checkpoints, write_atomic};
-use datasets::table::{Column, Table};
 use kernels::loss::LossSums;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -17,11 +16,14 @@ use super::context::Context;
 use super::data::Data;
 use super::models;
 use super::passes::{PassOver, pass_over};
+use super::questions::questions;
 use super::train::in_working_type;
 use crate::distill::Batch;
 use crate::error::Error;
+use crate::eval::choice::answers::ask;
+use crate::eval::choice::{Answers, Question, Questions};
 use crate::eval::losses::{lesson, losses};
-use crate::eval::{HeldOut, ModelReport, Report};
+use crate::eval::{Accuracy, HeldOut, ModelReport, Report, Sums};
 use crate::model::Decoder;
 
 /// Its name.
@@ -32,7 +34,6 @@ pub const REPORT: &str = "eval/held-out.json";
 const RATES: &str = "timing/evaluate.json";
 /// Steps between checkpoints.
 const EVERY: u64 = 64;
-const SUMS: &str = "sums.parquet";
 
 /// The report, and tokens a second of each model's forward pass.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,15 +44,20 @@ pub struct Evaluated {
     pub tokens_per_second: Vec<Option<f64>>,
 }
 
-/// Evaluates the run's models, if that is not done.
+/// Evaluates the run's models, if that is asked for and not done.
 ///
 /// # Errors
 /// See [`Error`].
-pub fn evaluate(ctx: &Arc<Context>, data: &Data) -> Result<Evaluated, Error> {
-    if ctx.run.seal(STAGE).is_some()
-        && let Some(evaluated) = read(&ctx.run.path)
-    {
-        return Ok(evaluated);
+pub fn evaluate(ctx: &Arc<Context>, data: &Data) -> Result<Option<Evaluated>, Error> {
+    let is_done = ctx.run.seal(STAGE).is_some();
+    if ctx.run.recipe.evaluate.sequences == 0 {
+        if !is_done {
+            ctx.run.write_seal(STAGE, json!({"models": []}))?;
+        }
+        return Ok(None);
+    }
+    if is_done && let Some(evaluated) = read(&ctx.run.path) {
+        return Ok(Some(evaluated));
     }
     let named: Vec<(&'static str, u64, Decoder)> = judged(ctx, data)?
         .into_iter()
@@ -60,9 +66,16 @@ pub fn evaluate(ctx: &Arc<Context>, data: &Data) -> Result<Evaluated, Error> {
         })
         .collect();
     let decoders: Vec<Decoder> = named.iter().map(|(.., decoder)| decoder.clone()).collect();
-    let (count, steps) = (decoders.len(), data.held_out.num_batches());
-    let held_out = data.held_out.clone();
-    let feed = move |_| Feeding { held_out: held_out.clone() };
+    let evaluate = &ctx.run.recipe.evaluate;
+    let asked = evaluate.choices.as_ref().map(|path| {
+        let shape = &decoders[0].config;
+        questions(path, data, shape, evaluate.batch)
+    });
+    let asked = asked.transpose()?;
+    let has_choices = asked.is_some();
+    let reading = Reading { held_out: data.held_out.clone(), asked };
+    let (count, steps) = (decoders.len(), reading.num_batches());
+    let feed = move |_| reading.clone();
     let work = move |_| Judging { models: decoders.clone() };
     let (shared, rates) = (Arc::clone(ctx), Arc::new(std::sync::Mutex::new(vec![(0, 0.0); count])));
     let clock = Arc::clone(&rates);
@@ -74,16 +87,18 @@ pub fn evaluate(ctx: &Arc<Context>, data: &Data) -> Result<Evaluated, Error> {
             steps,
         );
         let sums = match checkpoint {
-            Some(checkpoint) => read_sums(&checkpoint.dir.join(SUMS), count)?,
-            None => vec![LossSums::default(); count],
+            Some(checkpoint) => Sums::read(&checkpoint.dir, count, has_choices)?,
+            None => Sums::zeros(count, has_choices),
         };
         Ok(Summing { ctx: shared, sums, clock, checkpoints })
     };
     let form = PassOver { stage: STAGE, steps, shards: 1, every: EVERY };
     let checkpoint = pass_over(ctx, form, feed, work, fold, &ctx.stop)?;
-    let sums = read_sums(&checkpoint.dir.join(SUMS), count)?;
-    let models = named.iter().zip(&sums).map(|((name, parameters, _), sums)| {
-        ModelReport::of(name, *parameters, sums, true, data.text)
+    let sums = Sums::read(&checkpoint.dir, count, has_choices)?;
+    let models = named.iter().enumerate().map(|(i, (name, parameters, _))| {
+        let report = ModelReport::of(name, *parameters, &sums.losses[i], true, data.text);
+        let choices = sums.answers.as_ref().map(|answers| Accuracy::of(&answers[i]));
+        ModelReport { choices, ..report }
     });
     let report = Report {
         sequences: data.held_out.num_sequences(),
@@ -104,7 +119,7 @@ pub fn evaluate(ctx: &Arc<Context>, data: &Data) -> Result<Evaluated, Error> {
         STAGE,
         json!({"models": named.iter().map(|(name, ..)| name).collect::<Vec<_>>()}),
     )?;
-    Ok(Evaluated { report, tokens_per_second })
+    Ok(Some(Evaluated { report, tokens_per_second }))
 }
 
 /// What was found, if it was.
@@ -148,16 +163,41 @@ fn judged(ctx: &Context, data: &Data) -> Result<Vec<(&'static str, Decoder)>, Er
     Ok(judged)
 }
 
-struct Feeding {
+/// The held-out text, then the items.
+#[derive(Clone)]
+struct Reading {
     held_out: HeldOut,
+    asked: Option<Questions>,
 }
 
-impl Feed for Feeding {
-    type Batch = Batch;
+/// A micro-batch.
+enum Read {
+    Text(Batch),
+    Items(Vec<Question>),
+}
 
-    fn feed(&mut self, at: At) -> Result<Batch, Failure> {
-        Ok(self.held_out.batch(at.step.0))
+impl Reading {
+    fn num_batches(&self) -> u64 {
+        self.held_out.num_batches() + self.asked.as_ref().map_or(0, Questions::num_batches)
     }
+}
+
+impl Feed for Reading {
+    type Batch = Read;
+
+    fn feed(&mut self, at: At) -> Result<Read, Failure> {
+        let behind = at.step.0.checked_sub(self.held_out.num_batches());
+        let items = behind.and_then(|index| self.asked.as_ref()?.batch(index));
+        Ok(items.map_or_else(|| Read::Text(self.held_out.batch(at.step.0)), Read::Items))
+    }
+}
+
+/// What the models, one after the other, made of a micro-batch.
+#[derive(Serialize, Deserialize)]
+enum Judged {
+    /// With the seconds that it took.
+    Text(Vec<(LossSums, f64)>),
+    Items(Vec<Answers>),
 }
 
 struct Judging {
@@ -165,11 +205,17 @@ struct Judging {
 }
 
 impl Work for Judging {
-    type Batch = Batch;
-    /// By model, with the seconds it took.
-    type Output = Vec<(LossSums, f64)>;
+    type Batch = Read;
+    type Output = Judged;
 
-    fn work(&mut self, _: At, batch: Batch) -> Result<Self::Output, Failure> {
+    fn work(&mut self, _: At, read: Read) -> Result<Judged, Failure> {
+        let batch = match read {
+            Read::Text(batch) => batch,
+            Read::Items(questions) => {
+                let answers = self.models.iter().map(|model| ask(model, &questions));
+                return Ok(Judged::Items(answers.collect()));
+            }
+        };
         let teacher = self.models.first().map(|teacher| lesson(teacher, &batch));
         let judge = |model: &Decoder| {
             let sums = losses(model, teacher.as_ref(), &batch);
@@ -178,28 +224,36 @@ impl Work for Judging {
             let _ = losses(model, None, &batch);
             (sums, begun.elapsed().as_secs_f64())
         };
-        Ok(self.models.iter().map(judge).collect())
+        Ok(Judged::Text(self.models.iter().map(judge).collect()))
     }
 }
 
 struct Summing {
     ctx: Arc<Context>,
-    sums: Vec<LossSums>,
+    sums: Sums,
     clock: Arc<std::sync::Mutex<Vec<(u64, f64)>>>,
     checkpoints: Arc<Checkpoints>,
 }
 
 impl Fold for Summing {
-    type Input = Vec<(LossSums, f64)>;
+    type Input = Judged;
 
-    fn fold(&mut self, at: At, judged: Self::Input) -> Result<(), Failure> {
-        let mut clock = self.clock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for ((sum, clock), (sums, seconds)) in
-            self.sums.iter_mut().zip(clock.iter_mut()).zip(judged)
-        {
-            sum.add(&sums);
-            clock.0 += sums.tokens;
-            clock.1 += seconds;
+    fn fold(&mut self, at: At, judged: Judged) -> Result<(), Failure> {
+        match judged {
+            Judged::Text(judged) => {
+                let mut clock =
+                    self.clock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let sums = self.sums.losses.iter_mut().zip(clock.iter_mut());
+                for ((sum, clock), (sums, seconds)) in sums.zip(judged) {
+                    sum.add(&sums);
+                    clock.0 += sums.tokens;
+                    clock.1 += seconds;
+                }
+            }
+            Judged::Items(judged) => {
+                let answers = self.sums.answers.iter_mut().flatten();
+                answers.zip(&judged).for_each(|(sum, answers)| sum.add(answers));
+            }
         }
         self.ctx.progress.at(at.step.0 + 1, String::new);
         Ok(())
@@ -208,49 +262,9 @@ impl Fold for Summing {
     fn part(&mut self, step: Step) -> Staging {
         let (sums, checkpoints) = (self.sums.clone(), Arc::clone(&self.checkpoints));
         Box::new(move || {
-            let path = checkpoints.part_dir(step.0).map_err(Failure::of)?.join(SUMS);
-            let written = sums_table(&sums).write(&path).map_err(Failure::of)?;
-            Ok(vec![part("fold", SUMS, written)])
+            let dir = checkpoints.part_dir(step.0).map_err(Failure::of)?;
+            let written = sums.write(&dir).map_err(Failure::of)?;
+            Ok(written.into_iter().map(|(name, written)| part("fold", name, written)).collect())
         })
     }
-}
-
-fn sums_table(sums: &[LossSums]) -> Table {
-    Table::new([
-        ("tokens", Column::U64(sums.iter().map(|s| s.tokens).collect())),
-        ("agreed", Column::U64(sums.iter().map(|s| s.agreed).collect())),
-        ("cross_entropy", Column::F64(sums.iter().map(|s| s.cross_entropy).collect())),
-        ("forward_kl", Column::F64(sums.iter().map(|s| s.forward_kl).collect())),
-        (
-            "teacher_cross_entropy",
-            Column::F64(sums.iter().map(|s| s.teacher_cross_entropy).collect()),
-        ),
-    ])
-}
-
-fn read_sums(path: &Path, count: usize) -> Result<Vec<LossSums>, Error> {
-    let table = Table::read(path)?;
-    let malformed = || Error::Malformed {
-        path: path.to_owned(),
-        reason: format!("expected the sums of {count} models"),
-    };
-    let counts = |name| match table.column(name) {
-        Some(Column::U64(values)) if values.len() == count => Ok(values),
-        _ => Err(malformed()),
-    };
-    let numbers = |name| match table.column(name) {
-        Some(Column::F64(values)) if values.len() == count => Ok(values),
-        _ => Err(malformed()),
-    };
-    let (tokens, agreed) = (counts("tokens")?, counts("agreed")?);
-    let (cross_entropy, forward_kl) = (numbers("cross_entropy")?, numbers("forward_kl")?);
-    let teacher = numbers("teacher_cross_entropy")?;
-    let sums = |i: usize| LossSums {
-        tokens: tokens[i],
-        cross_entropy: cross_entropy[i],
-        forward_kl: forward_kl[i],
-        agreed: agreed[i],
-        teacher_cross_entropy: teacher[i],
-    };
-    Ok((0..count).map(sums).collect())
 }

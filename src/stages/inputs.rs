@@ -8,9 +8,11 @@ use datasets::tokenizer::Tokenizer;
 
 use super::prepare::spec;
 use crate::error::Error;
+use crate::eval::choice::{Encoding, Questions, items};
 use crate::model::ModelConfig;
 use crate::prune::Importance;
-use crate::recipe::Recipe;
+use crate::recipe::{AddToken, Recipe};
+use crate::search::space;
 use crate::weights::ModelDirectory;
 
 /// What a recipe names.
@@ -47,6 +49,7 @@ pub fn inputs(recipe: &Recipe) -> Result<Inputs, Error> {
     let teacher = if is_known && has_teacher {
         let teacher = recipe.teacher_shape(vocab_size.unwrap_or(0) as usize)?;
         recipe.student_config(&teacher)?;
+        fits_budget(recipe, &teacher)?;
         Some(teacher)
     } else {
         None
@@ -54,9 +57,24 @@ pub fn inputs(recipe: &Recipe) -> Result<Inputs, Error> {
     if let (Some(path), Some(found), Some(teacher)) = (path, vocab_size, &teacher) {
         check_vocabulary(Path::new(path), found, teacher.vocab_size)?;
     }
+    super::logits::whose::check(recipe)?;
     let importance = recipe.prune.as_ref().and_then(|prune| prune.importance.as_ref());
     if let (Some(path), Some(teacher)) = (importance, &teacher) {
         Importance::read(Path::new(path), teacher)?;
+    }
+    for file in recipe.items().map(Path::new) {
+        match (path, &teacher) {
+            (Some(path), Some(teacher)) => {
+                let tokenizer = &Tokenizer::load(Path::new(path))?;
+                let bos = tokenizer.bos_id().filter(|_| recipe.tokens.bos != AddToken::Never);
+                let max_tokens = teacher.max_position_embeddings;
+                Questions::read(file, &Encoding { tokenizer, bos, max_tokens }, 1)?;
+            }
+            // The words are not known yet.
+            _ => {
+                items::read(file)?;
+            }
+        }
     }
     let mut sources = Vec::new();
     for (name, source) in &recipe.data {
@@ -66,6 +84,15 @@ pub fn inputs(recipe: &Recipe) -> Result<Inputs, Error> {
         }
     }
     Ok(Inputs { teacher, vocab_size, sources })
+}
+
+/// Refuses a search of which no candidate is within the budget, as far as can be said before anything is measured.
+fn fits_budget(recipe: &Recipe, teacher: &ModelConfig) -> Result<(), Error> {
+    if let (Some(search), Some(prune)) = (&recipe.search, &recipe.prune) {
+        let shapes = space::shapes(recipe, prune, search, &recipe.uncut_shape(teacher)?)?;
+        space::fitting(&shapes, search, recipe.tokens.seq_tokens, None)?;
+    }
+    Ok(())
 }
 
 /// Refuses a tokenizer of more ids than the model has embeddings.

@@ -63,10 +63,7 @@ pub fn original(ctx: &Context, data: &Data) -> Result<Decoder, Error> {
 /// [`Error::Weights`] if its directory, [`Error::NoCheckpoint`] or [`Error::State`] if its checkpoint is not whole.
 pub fn uncorrected(ctx: &Context, data: &Data) -> Result<Decoder, Error> {
     match (&ctx.run.recipe.pretrain, &ctx.run.recipe.teacher.model) {
-        (None, Some(directory)) => {
-            let directory = ModelDirectory::open(Path::new(directory))?;
-            Ok(load(&directory, &ctx.device, DType::F32)?)
-        }
+        (None, Some(directory)) => given(ctx, directory),
         _ => trained(ctx, "pretrain", &teacher_config(ctx, data)?),
     }
 }
@@ -74,6 +71,35 @@ pub fn uncorrected(ctx: &Context, data: &Data) -> Result<Decoder, Error> {
 /// The plan's file.
 pub fn plan_path(ctx: &Context) -> PathBuf {
     ctx.run.path.join("plan.toml")
+}
+
+/// The model that is cut, in f32: the one that the recipe names, else the [`original`].
+///
+/// # Errors
+/// As [`uncorrected`].
+pub fn uncut(ctx: &Context, data: &Data) -> Result<Decoder, Error> {
+    match other(ctx) {
+        Some(directory) => given(ctx, directory),
+        None => original(ctx, data),
+    }
+}
+
+/// Its shape.
+///
+/// # Errors
+/// [`Error::Recipe`] if it cannot be read.
+pub fn uncut_config(ctx: &Context, data: &Data) -> Result<ModelConfig, Error> {
+    Ok(ctx.run.recipe.uncut_shape(&teacher_config(ctx, data)?)?)
+}
+
+/// The directory of the model that is cut, if that is not the teacher.
+fn other(ctx: &Context) -> Option<&str> {
+    ctx.run.recipe.prune.as_ref()?.model.as_deref()
+}
+
+fn given(ctx: &Context, directory: &str) -> Result<Decoder, Error> {
+    let directory = ModelDirectory::open(Path::new(directory))?;
+    Ok(load(&directory, &ctx.device, DType::F32)?)
 }
 
 /// The plan that [`prune`](super::prune) wrote, if the recipe prunes.
@@ -85,22 +111,24 @@ pub fn plan(ctx: &Context, teacher: &ModelConfig) -> Result<Option<PrunePlan>, E
         return Ok(None);
     }
     let plan = read_plan(&plan_path(ctx), Some(teacher))?;
-    plan.check_origin(&teacher_digest(ctx)?, super::observe::scores_digest(ctx).as_deref())?;
+    plan.check_origin(&uncut_digest(ctx)?, super::observe::scores_digest(ctx).as_deref())?;
     Ok(Some(plan))
 }
 
-/// The digest of what the teacher is made of: of its directory's files by their names, or of what it was trained to.
+/// The digest of what the model that is cut is made of: of its directory's files by their names, or of what it was trained to.
 ///
 /// # Errors
 /// [`Error::Store`] if the run's `origin.json` cannot be read, [`Error::NoCheckpoint`] if it is not trained.
-pub fn teacher_digest(ctx: &Context) -> Result<String, Error> {
+pub fn uncut_digest(ctx: &Context) -> Result<String, Error> {
     let mut text = String::new();
-    let made_by = match (&ctx.run.recipe.pretrain, ctx.run.recipe.correction_before()) {
-        (_, Some(_)) => Some("correct"),
-        (Some(_), None) => Some("pretrain"),
-        (None, None) => None,
+    let recipe = &ctx.run.recipe;
+    let made_by = match (other(ctx), &recipe.pretrain, recipe.correction_before()) {
+        (Some(_), ..) => None,
+        (None, _, Some(_)) => Some("correct"),
+        (None, Some(_), None) => Some("pretrain"),
+        (None, None, None) => None,
     };
-    match (made_by, &ctx.run.recipe.teacher.model) {
+    match (made_by, other(ctx).or(recipe.teacher.model.as_deref())) {
         (None, Some(directory)) => {
             let inputs = Origin::read(&ctx.run.path.join("origin.json"))?.inputs;
             let directory = Path::new(directory);
@@ -132,14 +160,18 @@ pub fn original_of(ctx: &Context, data: &Data, teacher: &Decoder) -> Result<Deco
     }
 }
 
-/// The student before distillation: the [`original`], cut.
+/// The student before distillation: the [`uncut`], where the [`original`] is at hand, cut.
 ///
 /// # Errors
 /// As [`plan`].
 pub fn pruned(ctx: &Context, original: &Decoder) -> Result<Decoder, Error> {
-    match plan(ctx, &original.config)? {
-        Some(plan) => Ok(cut(original, &plan)?),
-        None => Ok(original.clone()),
+    let uncut = match other(ctx) {
+        Some(directory) => given(ctx, directory)?,
+        None => original.clone(),
+    };
+    match plan(ctx, &uncut.config)? {
+        Some(plan) => Ok(cut(&uncut, &plan)?),
+        None => Ok(uncut),
     }
 }
 

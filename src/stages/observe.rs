@@ -18,7 +18,7 @@ use super::{models, train::in_working_type};
 use crate::distill::Batch;
 use crate::error::Error;
 use crate::model::Decoder;
-use crate::prune::written::digest_scores;
+use crate::prune::written::{digest_scores, read_all};
 use crate::prune::{Fingerprint, Importance, Residual, Score, Scores, Sites};
 use crate::recipe::Prune;
 
@@ -48,29 +48,48 @@ pub fn observe(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
         0 => ctx.run.seal(STAGE).is_some(),
         _ => ctx.run.is_done(STAGE, steps)?,
     };
-    if is_done {
+    // Scores that were damaged since are made again of the sums.
+    if is_done && (ctx.run.is_over() || written(ctx).is_some()) {
         return Ok(());
     }
-    let teacher = models::original(ctx, data)?;
-    ctx.run.recipe.student_config(&teacher.config)?;
+    let uncut = models::uncut(ctx, data)?;
+    ctx.run.recipe.student_config(&models::teacher_config(ctx, data)?)?;
+    measure(ctx, data, prune, &uncut)
+}
+
+/// Scores a model, and seals the stage.
+///
+/// # Errors
+/// As [`observe`].
+pub fn measure(
+    ctx: &Arc<Context>,
+    data: &Data,
+    prune: &Prune,
+    teacher: &Decoder,
+) -> Result<(), Error> {
+    let sequences = prune.observed_sequences();
+    let steps = sequences.div_ceil(prune.calibration_batch * u64::from(SHARDS));
     if sequences > 0 {
         data.enough(STAGE, sequences)?;
-        pass(ctx, data, prune, &teacher, steps)?;
+        pass(ctx, data, prune, teacher, steps)?;
     }
-    let importance = observed(ctx, data, prune, &teacher)?;
+    let importance = observed(ctx, data, prune, teacher)?;
     let dir = ctx.run.path.join("scores");
     datasets::store::create_dir_all(&dir)?;
     if let Some((importance, of)) = &importance {
         importance.write(&dir.join(SUMS_AT_REST), of)?;
     }
     let importance = importance.map(|(importance, _)| importance);
-    scored(prune, importance.as_ref(), &teacher)?.write(&dir)?;
+    scored(ctx, prune, importance.as_ref(), teacher)?.write(&dir)?;
     let seen = importance.map_or(0, |importance| importance.samples);
     match &prune.importance {
         Some(path) => {
             ctx.progress.say(&format!("{STAGE:>9}: {seen} sequences, as `{path}` has them"));
         }
-        None if sequences == 0 => ctx.progress.say(&format!("{STAGE:>9}: weights alone")),
+        None if sequences == 0 => {
+            let by = if prune.score.weighs() { "weights alone" } else { "drawn" };
+            ctx.progress.say(&format!("{STAGE:>9}: {by}"));
+        }
         None => {}
     }
     let digest = digest_scores(&dir)?;
@@ -176,12 +195,16 @@ pub fn residual(
 
 /// The scores that the recipe asks for.
 fn scored(
+    ctx: &Context,
     prune: &Prune,
     importance: Option<&Importance>,
     teacher: &Decoder,
 ) -> Result<Scores, Error> {
     let by = prune.aggregations();
     let scores = match importance {
+        None if prune.score == Score::Random => {
+            Scores::random(&teacher.config, ctx.run.recipe.seed)
+        }
         None => Scores::magnitude(teacher),
         Some(sums) if prune.score.weighs() => Scores::product(sums, by, teacher),
         Some(sums) => Scores::activation(sums, by, &teacher.config),
@@ -192,20 +215,19 @@ fn scored(
     }
 }
 
-/// The scores that the stage left, made again of what they were made of.
+/// The scores that the stage left.
 ///
 /// # Errors
-/// [`Error::NoCheckpoint`] if it left none; as [`observe`].
-pub fn scores(ctx: &Context, data: &Data, prune: &Prune) -> Result<Scores, Error> {
-    if prune.score == Score::Activation && prune.importance.is_none() {
-        let config = models::teacher_config(ctx, data)?;
-        let sums = ctx.run.newest_checkpoint(STAGE)?.dir.join(SUMS);
-        let (importance, _) = Importance::read(&sums, &config)?;
-        return Ok(Scores::activation(&importance, prune.aggregations(), &config));
-    }
-    let teacher = models::original(ctx, data)?;
-    let importance = observed(ctx, data, prune, &teacher)?;
-    scored(prune, importance.as_ref().map(|(importance, _)| importance), &teacher)
+/// [`Error::NoCheckpoint`] if they are not there as they were sealed.
+pub fn scores(ctx: &Context) -> Result<Scores, Error> {
+    written(ctx).ok_or_else(|| ctx.run.no_checkpoint(STAGE))
+}
+
+/// The scores, if they are as they were sealed.
+fn written(ctx: &Context) -> Option<Scores> {
+    let dir = ctx.run.path.join("scores");
+    let is_sealed = digest_scores(&dir).ok() == scores_digest(ctx);
+    is_sealed.then(|| read_all(&dir))?
 }
 
 /// What a micro-batch adds; the second if the recipe asks for it.

@@ -10,9 +10,10 @@ use super::context::Context;
 use super::depth;
 use super::models;
 use super::observe::{residual, scores, scores_digest};
+use super::stepwise::stepwise;
 use crate::error::Error;
 use crate::model::ModelConfig;
-use crate::prune::PrunePlan;
+use crate::prune::{PlanError, PrunePlan, Residual, Scores};
 use crate::recipe::{Prune, read_plan};
 
 /// Its name.
@@ -38,9 +39,12 @@ pub fn prune(ctx: &Arc<Context>, data: &super::data::Data) -> Result<(), Error> 
             path.display()
         ));
     }
-    let teacher = models::teacher_config(ctx, data)?;
-    let student = recipe.student_config(&teacher)?;
-    let digest = models::teacher_digest(ctx)?;
+    let teacher = models::uncut_config(ctx, data)?;
+    let student = match super::search::shape(ctx, &teacher)? {
+        Some(searched) => searched,
+        None => recipe.student_config(&teacher)?,
+    };
+    let digest = models::uncut_digest(ctx)?;
     let mut plan = match &prune.plan {
         Some(own) => {
             let plan = read_plan(Path::new(own), Some(&teacher))?;
@@ -68,21 +72,46 @@ pub fn prune(ctx: &Arc<Context>, data: &super::data::Data) -> Result<(), Error> 
 
 /// What the scores and the recipe say.
 fn choose(
-    ctx: &Context,
+    ctx: &Arc<Context>,
     data: &super::data::Data,
     prune: &Prune,
     teacher: &ModelConfig,
     student: &ModelConfig,
 ) -> Result<PrunePlan, Error> {
-    let layers = depth::kept(ctx, prune, teacher)?;
-    let scores = scores(ctx, data, prune)?;
-    let mut plan = PrunePlan::choose(teacher, student, &layers, &scores)?;
-    if !prune.head_add_back.is_off() {
-        plan.pair_heads(teacher, &scores, prune.head_add_back);
-    }
-    if let Some(residual) = residual(ctx, teacher)? {
-        plan.compensate(&residual);
-    }
+    let layers = depth::kept(ctx, prune, teacher, student.num_hidden_layers)?;
+    let residual = residual(ctx, teacher)?;
+    let mut plan = match prune.importance_steps {
+        0 | 1 => planned(prune, teacher, student, &layers, &scores(ctx)?, residual.as_ref())?,
+        steps => {
+            let mut plan = stepwise(ctx, data, prune, steps, &layers, student)?;
+            if let Some(residual) = &residual {
+                plan.compensate(residual);
+            }
+            plan
+        }
+    };
     plan.scores = scores_digest(ctx);
+    Ok(plan)
+}
+
+/// The plan of a shape by scores: what stays, what is added to it, and what makes up for what goes.
+///
+/// # Errors
+/// [`PlanError`] if the shape or the scores do not fit.
+pub fn planned(
+    prune: &Prune,
+    uncut: &ModelConfig,
+    student: &ModelConfig,
+    layers: &[usize],
+    scores: &Scores,
+    residual: Option<&Residual>,
+) -> Result<PrunePlan, PlanError> {
+    let mut plan = PrunePlan::choose(uncut, student, layers, scores)?;
+    if !prune.head_add_back.is_off() {
+        plan.pair_heads(uncut, scores, prune.head_add_back);
+    }
+    if let Some(residual) = residual {
+        plan.compensate(residual);
+    }
     Ok(plan)
 }

@@ -12,6 +12,7 @@ use datasets::table::{Column, Table};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::stages::Context;
 use crate::stages::commit::sealed_part;
 use crate::units;
 
@@ -83,6 +84,18 @@ impl Watching {
             n => format!(" ({} fetched, {} retries)", units::bytes(fetched), units::thousands(n)),
         };
         format!("data {}{remote}, waited {:.1}%", units::bytes(bytes), waited / seconds * 100.0)
+    }
+
+    /// Writes what a stage read that is one pass, as `timing/<stage>/data-<incarnation>.parquet`.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Table`] if it cannot be written.
+    pub fn write(&self, ctx: &Context, stage: &str) -> Result<(), Error> {
+        let dir = ctx.run.path.join("timing").join(stage);
+        datasets::store::create_dir_all(&dir)?;
+        let incarnation = ctx.run.events.incarnation();
+        self.table().write(&dir.join(format!("data-{incarnation}.parquet")))?;
+        Ok(())
     }
 
     /// What was read of each source since the beginning.

@@ -4,14 +4,13 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use half::{bf16, f16};
 use memmap2::Mmap;
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use safetensors::{SafeTensorError, SafeTensors};
 use serde_json::{Map, Value};
 
 use super::error::WeightsError;
 use super::map::map;
+use super::stored::{StoredTensor, StoredType};
 use crate::model::ModelConfig;
 
 /// Longer headers are refused by the format; what looks like one is another kind of file.
@@ -119,14 +118,13 @@ impl ModelDirectory {
         }
         let directory = Self { path: dir.to_owned(), config, dtype, shards, tensors };
         for (name, dims) in directory.config.tensors() {
-            directory.view(directory.stored_name(&name), &dims, |_| Ok(()))?;
+            directory.stored(&name, &dims)?;
         }
         Ok(directory)
     }
 
     /// The name that a tensor is stored under: a tied model may store its one matrix under either.
-    #[must_use]
-    pub fn stored_name<'a>(&self, name: &'a str) -> &'a str {
+    fn stored_name<'a>(&self, name: &'a str) -> &'a str {
         const EMBEDDING: &str = "model.embed_tokens.weight";
         let is_head =
             name == EMBEDDING && self.config.tie_word_embeddings && !self.contains(EMBEDDING);
@@ -143,34 +141,20 @@ impl ModelDirectory {
     ///
     /// # Errors
     ///
-    /// If it is missing, or of another shape or type.
+    /// As [`stored`](Self::stored).
     pub fn read(&self, name: &str, expected: &[usize]) -> Result<Vec<f32>, WeightsError> {
-        self.view(name, expected, |view| {
-            let data = view.data();
-            Ok(match view.dtype() {
-                Dtype::F16 => data
-                    .chunks_exact(2)
-                    .map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32())
-                    .collect(),
-                Dtype::BF16 => data
-                    .chunks_exact(2)
-                    .map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32())
-                    .collect(),
-                _ => data
-                    .chunks_exact(4)
-                    .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-                    .collect(),
-            })
-        })
+        let tensor = self.stored(name, expected)?;
+        Ok(tensor.dtype.decode(tensor.bytes))
     }
 
-    /// What `f` makes of a tensor of f32, f16 or bf16 in this shape.
-    fn view<T>(
-        &self,
-        name: &str,
-        expected: &[usize],
-        f: impl FnOnce(&TensorView<'_>) -> Result<T, WeightsError>,
-    ) -> Result<T, WeightsError> {
+    /// A tensor of f32, f16 or bf16 in this shape, as its file has it; under either name, if it is the matrix of a tied
+    /// model.
+    ///
+    /// # Errors
+    ///
+    /// If it is missing, or of another shape or type.
+    pub fn stored(&self, name: &str, expected: &[usize]) -> Result<StoredTensor<'_>, WeightsError> {
+        let name = self.stored_name(name);
         let Some(&shard) = self.tensors.get(name) else {
             return Err(WeightsError::NoTensor { path: self.path.clone(), name: name.to_owned() });
         };
@@ -186,10 +170,10 @@ impl ModelDirectory {
                 found: view.shape().to_vec(),
             });
         }
-        if !matches!(view.dtype(), Dtype::F32 | Dtype::F16 | Dtype::BF16) {
+        let Some(dtype) = StoredType::from_safetensors(view.dtype()) else {
             let found = format!("{:?}", view.dtype());
             return Err(WeightsError::Type { path: path.clone(), name: name.to_owned(), found });
-        }
-        f(&view)
+        };
+        Ok(StoredTensor { dtype, bytes: view.data(), mapped })
     }
 }

@@ -23,9 +23,8 @@ pub fn load(
     let config = directory.config.clone();
     let empty = Parameters::zeros(&config, device);
     let mut read = |name: &str, weight: Weight| {
-        let stored = directory.stored_name(name);
         let dims = weight.stored_dims();
-        let values = directory.read(stored, &dims)?;
+        let values = directory.read(name, &dims)?;
         Ok::<_, WeightsError>(
             match weight {
                 Weight::Vector(_) => Weight::Vector(give(values, [dims[0]], device)),

@@ -14,3 +14,19 @@ pub(super) fn map(path: &Path) -> io::Result<Mmap> {
     // is overwritten while it is loaded gives wrong weights, as it would if it were read.
     unsafe { Mmap::map(&file) }
 }
+
+/// Takes a part of a map out of this process's memory, where the system can: the next access reads the file again.
+#[cfg_attr(
+    unix,
+    expect(unsafe_code, reason = "this advice would lose what was written to a private map")
+)]
+pub(super) fn forget(mapped: &Mmap, start: usize, length: usize) {
+    #[cfg(unix)]
+    // SAFETY: the map is read-only and of a file, so every page of it is read from there again, as `map` read it.
+    // It is advice: where it fails, the memory stays taken and nothing is wrong.
+    drop(unsafe {
+        mapped.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, length)
+    });
+    #[cfg(not(unix))]
+    let _ = (mapped, start, length);
+}

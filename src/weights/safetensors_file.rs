@@ -5,9 +5,9 @@
 //! {"__metadata__": {"format": "pt"}, "<name>": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, …}
 //! ```
 //!
-//! Tensors stand in the order given, without holes. Only one tensor's bytes are in memory at a time.
+//! Tensors stand in the order given, without holes. At most one tensor's bytes are in memory at a time.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
 use datasets::store::{StoreError, Written, write_atomic};
@@ -43,23 +43,51 @@ pub fn write(
     entries: &[Entry],
     mut fetch: impl FnMut(usize) -> Vec<u8>,
 ) -> Result<Written, StoreError> {
+    write_each(path, entries, |i, file| file.write_all(&fetch(i)))
+}
+
+/// Writes the file; `fill(i, file)` writes the bytes of entry `i`, and is called once for each, in order.
+///
+/// # Errors
+///
+/// If the file cannot be made durable, or `fill` fails or writes more or less than the entry's bytes.
+pub fn write_each(
+    path: &Path,
+    entries: &[Entry],
+    mut fill: impl FnMut(usize, &mut dyn Write) -> io::Result<()>,
+) -> Result<Written, StoreError> {
     write_atomic(path, |file| {
         let header = header(entries);
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
         for (i, entry) in entries.iter().enumerate() {
-            let bytes = fetch(i);
-            if bytes.len() as u64 != entry.num_bytes() {
-                return Err(io::Error::other(format!(
-                    "tensor `{}` has {} bytes",
-                    entry.name,
-                    bytes.len()
-                )));
+            let mut counted = Counted { file: &mut *file, bytes: 0 };
+            fill(i, &mut counted)?;
+            let found = counted.bytes;
+            if found != entry.num_bytes() {
+                return Err(io::Error::other(format!("tensor `{}` has {found} bytes", entry.name)));
             }
-            file.write_all(&bytes)?;
         }
         Ok(())
     })
+}
+
+/// Counts what is written.
+struct Counted<'a> {
+    file: &'a mut (dyn Write + Send),
+    bytes: u64,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 fn header(entries: &[Entry]) -> Vec<u8> {

@@ -5,64 +5,18 @@
 //! directory is made beside its place and renamed into it, so it is there whole or not at all.
 
 use std::fs;
+use std::io::{self, Write};
 use std::path::Path;
 
 use datasets::store;
-use half::{bf16, f16};
 use kernels::DType;
 use kernels::host::take;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::error::WeightsError;
 use super::safetensors_file::{self, Entry};
-use crate::model::{Decoder, Weight};
-
-/// The type that an export stores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StoredType {
-    /// `float32`.
-    F32,
-    /// `float16`.
-    F16,
-    /// `bfloat16`.
-    Bf16,
-}
-
-impl StoredType {
-    /// As `torch_dtype` has it.
-    #[must_use]
-    pub fn torch_name(self) -> &'static str {
-        match self {
-            Self::F32 => "float32",
-            Self::F16 => "float16",
-            Self::Bf16 => "bfloat16",
-        }
-    }
-
-    /// From `torch_dtype`.
-    #[must_use]
-    pub fn from_torch(name: &str) -> Option<Self> {
-        [Self::F32, Self::F16, Self::Bf16].into_iter().find(|t| t.torch_name() == name)
-    }
-
-    fn safetensors_name(self) -> &'static str {
-        match self {
-            Self::F32 => "F32",
-            Self::F16 => "F16",
-            Self::Bf16 => "BF16",
-        }
-    }
-
-    fn bytes(self, values: &[f32]) -> Vec<u8> {
-        match self {
-            Self::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-            Self::F16 => values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
-            Self::Bf16 => values.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect(),
-        }
-    }
-}
+use super::stored::StoredType;
+use crate::model::{Decoder, ModelConfig, Weight};
 
 /// Files that belong to the tokenizer, copied verbatim where the source has them.
 const TOKENIZER_FILES: &[&str] = &[
@@ -88,6 +42,29 @@ pub fn save(
     max_shard_bytes: u64,
     tokenizer: Option<&Path>,
 ) -> Result<(), WeightsError> {
+    let named = decoder.parameters.named();
+    let mut bytes = Vec::new();
+    save_each(&decoder.config, dir, stored, max_shard_bytes, tokenizer, |i, file| {
+        bytes.clear();
+        stored.encode(&stored_values(&named[i].1), &mut bytes);
+        file.write_all(&bytes)
+    })
+}
+
+/// Writes a model of this shape to the new directory `dir`; `fill` writes the bytes of each of its
+/// [`tensors`](ModelConfig::tensors) in their order, by its index.
+///
+/// # Errors
+///
+/// If `dir` exists, or a file cannot be written or copied.
+pub fn save_each(
+    config: &ModelConfig,
+    dir: &Path,
+    stored: StoredType,
+    max_shard_bytes: u64,
+    tokenizer: Option<&Path>,
+    fill: impl FnMut(usize, &mut dyn Write) -> io::Result<()>,
+) -> Result<(), WeightsError> {
     if dir.exists() {
         return Err(WeightsError::Exists { path: dir.to_owned() });
     }
@@ -97,13 +74,13 @@ pub fn save(
         store::remove_dir_all(&aside)?;
     }
     store::create_dir_all(&aside)?;
-    let config = decoder.config.to_json(stored.torch_name());
-    write_json(&aside.join("config.json"), &config)?;
-    write_json(&aside.join("generation_config.json"), &generation_config(&config))?;
+    let json = config.to_json(stored.torch_name());
+    write_json(&aside.join("config.json"), &json)?;
+    write_json(&aside.join("generation_config.json"), &generation_config(&json))?;
     if let Some(source) = tokenizer {
         copy_tokenizer(source, &aside)?;
     }
-    write_shards(&decoder.parameters.named(), &aside, stored, max_shard_bytes)?;
+    write_shards(config, &aside, stored, max_shard_bytes, fill)?;
     store::rename_dir(&aside, dir)?;
     Ok(())
 }
@@ -111,7 +88,7 @@ pub fn save(
 fn write_json(path: &Path, object: &Map<String, Value>) -> Result<(), WeightsError> {
     store::write_atomic(path, |file| {
         serde_json::to_writer_pretty(&mut *file, object)?;
-        std::io::Write::write_all(file, b"\n")
+        file.write_all(b"\n")
     })?;
     Ok(())
 }
@@ -122,14 +99,18 @@ fn generation_config(config: &Map<String, Value>) -> Map<String, Value> {
     keys.iter().filter_map(|key| Some(((*key).to_owned(), present(key)?))).collect()
 }
 
-/// Copies the tokenizer's files from one directory to another.
+/// Copies the tokenizer's files from one directory to another; of a tokenizer that is a file of any name, that one, as
+/// `tokenizer.json`.
 ///
 /// # Errors
 ///
 /// If one that is there cannot be copied.
 pub fn copy_tokenizer(from: &Path, to: &Path) -> Result<(), WeightsError> {
-    for name in TOKENIZER_FILES {
-        let path = from.join(name);
+    let files = match from.is_file() {
+        true => vec![("tokenizer.json", from.to_owned())],
+        false => TOKENIZER_FILES.iter().map(|name| (*name, from.join(name))).collect(),
+    };
+    for (name, path) in files {
         if path.is_file() {
             let bytes = fs::read(&path)
                 .map_err(|source| WeightsError::Io { path: path.clone(), source })?;
@@ -140,17 +121,15 @@ pub fn copy_tokenizer(from: &Path, to: &Path) -> Result<(), WeightsError> {
 }
 
 fn write_shards(
-    named: &[(String, Weight)],
+    config: &ModelConfig,
     dir: &Path,
     stored: StoredType,
     max_shard_bytes: u64,
+    mut fill: impl FnMut(usize, &mut dyn Write) -> io::Result<()>,
 ) -> Result<(), WeightsError> {
-    let entry = |(name, weight): &(String, Weight)| Entry {
-        name: name.clone(),
-        dtype: stored.safetensors_name(),
-        dims: weight.stored_dims(),
-    };
-    let entries: Vec<Entry> = named.iter().map(entry).collect();
+    let dtype = stored.safetensors_name();
+    let entries: Vec<Entry> =
+        config.tensors().into_iter().map(|(name, dims)| Entry { name, dtype, dims }).collect();
     let mut shards: Vec<std::ops::Range<usize>> = Vec::new();
     let (mut start, mut bytes) = (0, 0);
     for (i, entry) in entries.iter().enumerate() {
@@ -169,9 +148,9 @@ fn write_shards(
             1 => "model.safetensors".to_owned(),
             _ => format!("model-{:05}-of-{count:05}.safetensors", k + 1),
         };
-        let weights = &named[range.clone()];
-        safetensors_file::write(&dir.join(&file), &entries[range.clone()], |i| {
-            stored.bytes(&stored_values(&weights[i].1))
+        let first = range.start;
+        safetensors_file::write_each(&dir.join(&file), &entries[range.clone()], |i, file| {
+            fill(first + i, file)
         })?;
         map.extend(entries[range].iter().map(|e| (e.name.clone(), json!(file))));
     }

@@ -94,16 +94,21 @@ fn ls_lists_the_recipes_and_the_runs() {
             .map(|line| line["name"].as_str().unwrap().to_owned())
             .collect()
     };
+    let listed = names(&place.stillflow("ls recipes --format json").done());
+    let (trends, own): (Vec<_>, Vec<_>) =
+        listed.into_iter().partition(|name| name.starts_with("trends-"));
     assert_eq!(
-        names(&place.stillflow("ls recipes --format json").done()),
+        own,
         [
             "quickstart",
             "minitron-tiny",
+            "capture-tiny",
             "llama-3.1-minitron-4b-width",
             "llama-3.1-minitron-4b-depth",
             "mn-minitron-8b"
         ]
     );
+    assert!(trends.len() > 12, "{trends:?}");
     assert_eq!(place.stillflow("ls").done(), place.stillflow("ls recipes").done());
     assert_eq!(names(&place.stillflow("ls runs --format json").done()), ["runs/quick"]);
     assert!(place.stillflow("ls runs").done().starts_with("runs/quick  finished  "));

@@ -6,11 +6,15 @@
     reason = "small numbers, of which the test knows the size"
 )]
 
+mod cache;
+mod cache_figures;
+mod choices;
 mod cli;
 mod command;
 mod correction;
 mod data;
 mod depth;
+mod losses;
 mod oracle;
 mod parity;
 mod plans;
@@ -20,6 +24,10 @@ mod runs;
 #[path = "../../datasets/src/storage/tests/s3.rs"]
 mod s3;
 mod scores;
+mod search;
+mod sizes;
+mod surgery;
+mod surgery_figures;
 mod training;
 mod trials;
 mod wgpu;

@@ -90,6 +90,8 @@ impl Oracle {
         let settings = Settings {
             learning_rate: train.rate(seq_tokens),
             objective,
+            cross_entropy_is_dynamic: false,
+            hidden: None,
             tokens_per_step: train.tokens_per_step(seq_tokens),
             beta1: train.beta1,
             beta2: train.beta2,
@@ -107,7 +109,7 @@ impl Oracle {
                 let batch = self.batch(next..next + train.micro_batch_size);
                 next += train.micro_batch_size;
                 let teacher = teacher.map(|teacher| lesson(teacher, &batch));
-                trainer.accumulate(&batch, teacher.as_ref());
+                trainer.accumulate(&batch, teacher.as_ref(), &[]);
             }
             steps.push(trainer.update(step).unwrap());
             let done = step + 1;
@@ -248,8 +250,8 @@ fn a_run_ends_with_the_bytes_of_a_plain_loop() {
     let mut residual = Residual::zeros(&config);
     let dropped =
         config.num_hidden_layers - recipe.student_config(&config).unwrap().num_hidden_layers;
-    let walk = Walk::new(teacher.clone(), dropped);
-    let mut depth = DepthSums::zeros(config.num_hidden_layers, dropped);
+    let walk = Walk::new(teacher.clone(), &[dropped]);
+    let mut depth = DepthSums::zeros(config.num_hidden_layers, &[dropped]);
     let mut first = 0;
     while first < prune.calibration_sequences {
         let last = (first + prune.calibration_batch).min(prune.calibration_sequences);
@@ -266,12 +268,12 @@ fn a_run_ends_with_the_bytes_of_a_plain_loop() {
         first = last;
     }
     let shape = recipe.student_config(&config).unwrap();
-    let gone = depth.choose(prune.depth, prune.depth_contiguous);
+    let gone = depth.choose(prune.depth, prune.depth_contiguous, dropped);
     assert_eq!(gone.len(), 1);
     let layers: Vec<usize> =
         (0..config.num_hidden_layers).filter(|layer| !gone.contains(layer)).collect();
     let saved = oracle.run.join("scores/num_hidden_layers.parquet");
-    assert_eq!(DepthSums::read(&saved, config.num_hidden_layers, dropped).unwrap(), depth);
+    assert_eq!(DepthSums::read(&saved, config.num_hidden_layers, &[dropped]).unwrap(), depth);
     let scores = Scores::activation(&importance, Aggregations::default(), &config);
     let mut plan = PrunePlan::choose(&config, &shape, &layers, &scores).unwrap();
     plan.pair_heads(&config, &scores, prune.head_add_back);
@@ -288,8 +290,7 @@ fn a_run_ends_with_the_bytes_of_a_plain_loop() {
     let distil = recipe.distil.as_ref().unwrap();
     let losses = &recipe.losses;
     let (temperature, weight) = (losses.forward_kl.temperature, losses.cross_entropy.weight);
-    let objective =
-        Objective { forward_kl: losses.forward_kl.weight, temperature, cross_entropy: weight };
+    let objective = Objective::mixed(losses.forward_kl.weight, temperature, weight);
     let student = oracle.train(pruned.clone(), distil, objective, Some(&teacher));
     let kl = losses.forward_kl.weight * temperature * temperature;
     oracle.assert_trained("distil", "student", &student, kl, weight);

@@ -41,7 +41,9 @@ fn an_optimizer_step_does_not_depend_on_its_micro_batches() {
     let teacher = golden("gqa-8-2");
     let settings = Settings {
         learning_rate: LearningRate { peak: 1e-3, min: 1e-3, warmup_steps: 0, steps: 2 },
-        objective: Objective { forward_kl: 0.7, temperature: 2.0, cross_entropy: 0.3 },
+        objective: Objective::mixed(0.7, 2.0, 0.3),
+        cross_entropy_is_dynamic: false,
+        hidden: None,
         tokens_per_step: u64::from(SEQUENCES) * SEQ as u64,
         beta1: 0.9,
         beta2: 0.95,
@@ -56,12 +58,12 @@ fn an_optimizer_step_does_not_depend_on_its_micro_batches() {
             |_: &str, w: Weight| Ok::<_, std::convert::Infallible>(w.apply(|t| t, |t| t * 0.9));
         let Ok(parameters) = teacher.parameters.clone().map(&mut shrink);
         let student = Decoder { parameters, ..teacher.clone() };
-        let mut trainer = Trainer::new(student, DType::F32, settings);
+        let mut trainer = Trainer::new(student, DType::F32, settings.clone());
         let mut reports = Vec::new();
         for step in 0..2 {
             for batch in batches(size) {
                 let said: Teacher = lesson(&teacher, &batch);
-                trainer.accumulate(&batch, Some(&said));
+                trainer.accumulate(&batch, Some(&said), &[]);
             }
             reports.push(trainer.update(step).unwrap());
         }

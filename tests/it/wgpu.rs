@@ -128,7 +128,7 @@ fn batch(seed: u64, config: &ModelConfig) -> Batch {
 }
 
 fn states(teacher: &Decoder, ids: &Tensor<2, Int>) -> Teacher {
-    Teacher { hidden: teacher.hidden(ids, None, &mut |_, _, _| {}), head: teacher.head() }
+    Teacher::Dense { hidden: teacher.hidden(ids, None, &mut |_, _, _| {}), head: teacher.head() }
 }
 
 /// The largest difference, relative to the largest value.
@@ -193,10 +193,7 @@ fn logits_and_cached_decoding_on_an_adapter_are_the_cpus() {
 #[test]
 fn losses_gradients_and_importance_on_an_adapter_are_the_cpus() {
     let Some(device) = adapter() else { return };
-    let objectives = [
-        Objective { forward_kl: 1.0, temperature: 1.0, cross_entropy: 0.0 },
-        Objective { forward_kl: 0.7, temperature: 2.0, cross_entropy: 0.3 },
-    ];
+    let objectives = [Objective::mixed(1.0, 1.0, 0.0), Objective::mixed(0.7, 2.0, 0.3)];
     for (name, cpu) in [("golden", golden()), ("odd", odd())] {
         let (gpu, batch) = (on(&device, &cpu), batch(4, &cpu.config));
         let host_teacher = teacher(&cpu.config);
@@ -222,7 +219,10 @@ fn losses_gradients_and_importance_on_an_adapter_are_the_cpus() {
             let expected = run(&cpu, &host_teacher, with, o, Recompute::None);
             for recompute in [Recompute::None, Recompute::Block] {
                 let found = run(&gpu, &device_teacher, with, o, recompute);
-                let what = format!("{name}: teacher {with}, τ {}, {recompute:?}", o.temperature);
+                let what = format!(
+                    "{name}: teacher {with}, τ {}, {recompute:?}",
+                    o.forward_kl_term().temperature
+                );
                 sums_agree(&what, &found.0, &expected.0);
                 parameters_agree(&what, &found.1, &expected.1);
             }
@@ -263,10 +263,11 @@ fn a_large_vocabulary_goes_through_the_head_in_chunks() {
     let (tokens, vocab) = (70, 128_256);
     let run = |device: &Device| {
         let tensor = |dims: [usize; 2], seed| give(random(dims[0] * dims[1], seed), dims, device);
-        let teacher = Teacher { hidden: tensor([tokens, 3], 7) * 3.0, head: tensor([3, vocab], 8) };
+        let teacher =
+            Teacher::Dense { hidden: tensor([tokens, 3], 7) * 3.0, head: tensor([3, vocab], 8) };
         let labels: Vec<i64> = (0..tokens as i64).map(|i| i * 1831 % vocab as i64).collect();
         let labels = Tensor::<1, Int>::from_ints(labels.as_slice(), device);
-        let o = Objective { forward_kl: 1.0, temperature: 1.0, cross_entropy: 0.5 };
+        let o = Objective::mixed(1.0, 1.0, 0.5);
         let (hidden, head) = (tensor([tokens, 4], 5) * 3.0, tensor([4, vocab], 6));
         head_loss_and_gradients(&hidden, &head, Some(&teacher), &labels, &o, 1.0 / tokens as f64)
     };
@@ -293,7 +294,9 @@ fn what_one_thread_wrote_in_place_another_reads() {
 fn settings() -> Settings {
     Settings {
         learning_rate: LearningRate { peak: 1e-2, min: 1e-3, warmup_steps: 1, steps: 4 },
-        objective: Objective { forward_kl: 0.8, temperature: 1.0, cross_entropy: 0.2 },
+        objective: Objective::mixed(0.8, 1.0, 0.2),
+        cross_entropy_is_dynamic: false,
+        hidden: None,
         tokens_per_step: 42,
         beta1: 0.9,
         beta2: 0.95,
@@ -317,7 +320,11 @@ fn two_whole_steps_on_an_adapter_are_the_cpus_and_twice_the_same_bits() {
                 .map(|step| {
                     for micro in 0..2 {
                         let batch = batch(20 + 2 * step + micro, &start.config);
-                        trainer.accumulate(&batch, Some(&states(&teacher, &batch.inputs(device))));
+                        trainer.accumulate(
+                            &batch,
+                            Some(&states(&teacher, &batch.inputs(device))),
+                            &[],
+                        );
                     }
                     trainer.update(step).unwrap()
                 })
@@ -376,7 +383,7 @@ fn a_weight_that_is_not_a_number_is_noticed_and_changes_nothing() {
         let before: Vec<_> =
             student.parameters.named().into_iter().map(|(_, w)| values(w)).collect();
         let mut trainer = Trainer::new(student, DType::F32, settings());
-        trainer.accumulate(&batch(9, &trainer.student().config), None);
+        trainer.accumulate(&batch(9, &trainer.student().config), None, &[]);
         let error = trainer.update(0).unwrap_err();
         println!("{poison}: {error}");
         let after = trainer.student().parameters.named().into_iter().map(|(_, w)| values(w));

@@ -12,7 +12,7 @@ use super::teach::Lesson;
 use super::{STATE, TEACHER};
 use crate::distill::Trainer;
 use crate::distill::trainer::StepReport;
-use crate::eval::losses::lesson as said_by;
+use crate::eval::losses::lesson_with as said_by;
 use crate::model::Decoder;
 use crate::stages::commit::part;
 use crate::stages::context::Context;
@@ -28,6 +28,8 @@ pub struct Learning {
     /// The teacher that is corrected while it teaches: what it says of a step is what the steps before made of it, so
     /// it is asked here and not ahead.
     pub correction: Option<Trainer>,
+    /// The teacher's norms whose outputs the student's are compared with.
+    pub norms: Vec<usize>,
     /// Where its state goes.
     pub checkpoints: Arc<Checkpoints>,
 }
@@ -47,12 +49,12 @@ impl Learn for Learning {
 
     fn learn(&mut self, _: At, InProcess(lesson): Self::Lesson) -> Result<(), Failure> {
         let Some(correction) = &mut self.correction else {
-            self.trainer.accumulate(&lesson.batch, lesson.teacher.as_ref());
+            self.trainer.accumulate(&lesson.batch, lesson.teacher.as_ref(), &lesson.states);
             return Ok(());
         };
-        let said = said_by(correction.student(), &lesson.batch);
-        self.trainer.accumulate(&lesson.batch, Some(&said));
-        correction.accumulate(&lesson.batch, None);
+        let (said, states) = said_by(correction.student(), &lesson.batch, &self.norms);
+        self.trainer.accumulate(&lesson.batch, Some(&said), &states);
+        correction.accumulate(&lesson.batch, None, &[]);
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use dataflows::roles::{Record, Staging, Waits};
 use dataflows::{Failure, Span, Step};
 use datasets::store::{Checkpoint, Checkpoints};
-use kernels::loss::LossSums;
+use kernels::loss::{HIDDEN, LossSums};
 
 use super::Run;
 use super::rows::{
@@ -33,9 +33,11 @@ pub struct Recording {
     stage: &'static str,
     checkpoints: Arc<Checkpoints>,
     span: Span,
-    /// `w_kl τ²` and `w_ce`: how the loss is made of the sums.
-    weights: (f64, f64),
-    has_teacher: bool,
+    /// Which of the other losses have a column: places among [`OTHERS`](kernels::loss::OTHERS).
+    others: Vec<usize>,
+    /// Whether there is one that teaches, and one that the student is compared with when it is judged: a cache teaches
+    /// alone, and the columns of comparisons are then not there.
+    has_teacher: [bool; 2],
     watching: Watching,
     rows: Rows,
     timing: Vec<TimingRow>,
@@ -80,22 +82,21 @@ impl Recording {
         newest: Option<&Checkpoint>,
         span: Span,
         run: &Run<'_>,
-        has_teacher: bool,
+        has_teacher: [bool; 2],
         watching: Watching,
     ) -> Result<Self, Error> {
         let rows = match newest.filter(|checkpoint| !is_regular(checkpoint.step, span)) {
             Some(checkpoint) => Rows::read(&checkpoint.dir)?,
             None => Rows::default(),
         };
-        let objective = run.objective;
-        let kl =
-            if has_teacher { objective.forward_kl * objective.temperature.powi(2) } else { 0.0 };
+        let others = run.aims.objective.others().filter_map(|term| term.divergence.other());
+        let others = others.chain(run.aims.hidden.as_ref().map(|_| HIDDEN)).collect();
         Ok(Self {
             ctx: Arc::clone(ctx),
             stage,
             checkpoints: Arc::clone(checkpoints),
             span,
-            weights: (kl, objective.cross_entropy),
+            others,
             has_teacher,
             watching,
             rows,
@@ -112,8 +113,8 @@ impl Record for Recording {
 
     #[expect(clippy::cast_precision_loss, reason = "counts that are shown")]
     fn report(&mut self, step: Step, report: StepReport, waits: Waits) {
-        let (mean, (kl, ce)) = (means(&report.sums), self.weights);
-        self.rows.steps.push(StepRow::new(step.0, &report, kl, ce));
+        let mean = means(&report.sums);
+        self.rows.steps.push(StepRow::new(step.0, &report));
         let (waited, busy) = (waits.waited.as_secs_f64(), waits.busy.as_secs_f64());
         let seconds = (waited + busy).max(1e-9);
         let tokens_per_second = report.sums.tokens as f64 / seconds;
@@ -128,7 +129,8 @@ impl Record for Recording {
             let held_out = judged
                 .map(|sums| format!(", held-out CE {:.4}", means(&sums)[0]))
                 .unwrap_or_default();
-            let kl = if self.has_teacher { format!("KL {:.4}, ", mean[1]) } else { String::new() };
+            let kl =
+                if self.has_teacher[0] { format!("KL {:.4}, ", mean[1]) } else { String::new() };
             let data = watching.said();
             format!("{kl}CE {:.4}, {tokens_per_second:.0} tokens/s{held_out}, {data}", mean[0])
         });
@@ -152,15 +154,16 @@ impl Record for Recording {
         let watching = self.watching.clone();
         self.timing_from = step.0;
         let (checkpoints, has_teacher) = (Arc::clone(&self.checkpoints), self.has_teacher);
+        let others = self.others.clone();
         Box::new(move || {
             let write = || -> Result<_, Error> {
                 datasets::store::create_dir_all(&dir)?;
                 timing_table(&timing).write(&dir.join(name))?;
                 watching.table().write(&dir.join(data))?;
                 let dir: PathBuf = checkpoints.part_dir(step.0)?;
-                let steps = rows.steps_table(has_teacher).write(&dir.join(STEPS))?;
+                let steps = rows.steps_table(has_teacher[0], &others).write(&dir.join(STEPS))?;
                 let evaluations =
-                    rows.evaluations_table(has_teacher).write(&dir.join(EVALUATIONS))?;
+                    rows.evaluations_table(has_teacher[1]).write(&dir.join(EVALUATIONS))?;
                 Ok(vec![
                     part("record", STEPS, steps),
                     part("record", EVALUATIONS, evaluations),

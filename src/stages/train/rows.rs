@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use datasets::table::{Column, Table};
-use kernels::loss::LossSums;
+use kernels::loss::{LossSums, OTHERS};
 
 use crate::distill::trainer::StepReport;
 use crate::error::Error;
@@ -19,7 +19,7 @@ const MEANS: [&str; 4] = ["cross_entropy", "forward_kl", "teacher_cross_entropy"
 /// The means of these sums, in the order of their columns.
 #[expect(clippy::cast_precision_loss, reason = "counts of tokens")]
 pub fn means(sums: &LossSums) -> [f64; 4] {
-    let LossSums { tokens, cross_entropy, forward_kl, agreed, teacher_cross_entropy } = *sums;
+    let LossSums { tokens, cross_entropy, forward_kl, agreed, teacher_cross_entropy, .. } = *sums;
     [cross_entropy, forward_kl, teacher_cross_entropy, agreed as f64].map(|sum| sum / tokens as f64)
 }
 
@@ -39,6 +39,8 @@ pub struct StepRow {
     tokens: u64,
     loss: f64,
     means: [f64; 4],
+    /// Of the losses of [`OTHERS`]; those that are minimised are columns.
+    others: [f64; OTHERS.len()],
     learning_rate: f64,
     gradient_norm: f64,
 }
@@ -65,14 +67,16 @@ pub struct TimingRow {
 }
 
 impl StepRow {
-    /// `kl` and `ce` are the weights of the two losses.
-    pub fn new(step: u64, report: &StepReport, kl: f64, ce: f64) -> Self {
-        let means = means(&report.sums);
+    /// What `report` says.
+    #[expect(clippy::cast_precision_loss, reason = "a count of tokens")]
+    pub fn new(step: u64, report: &StepReport) -> Self {
+        let sums = &report.sums;
         Self {
             step,
-            tokens: report.sums.tokens,
-            loss: kl * means[1] + ce * means[0],
-            means,
+            tokens: sums.tokens,
+            loss: report.loss,
+            means: means(sums),
+            others: sums.others.map(|sum| sum / sums.tokens as f64),
             learning_rate: report.learning_rate,
             gradient_norm: report.gradient_norm,
         }
@@ -97,8 +101,8 @@ pub fn timing_table(rows: &[TimingRow]) -> Table {
 }
 
 impl Rows {
-    /// The rows of steps.
-    pub fn steps_table(&self, has_teacher: bool) -> Table {
+    /// The rows of steps; `others` are places among [`OTHERS`]: columns, after those that all runs have.
+    pub fn steps_table(&self, has_teacher: bool, others: &[usize]) -> Table {
         let rows = &self.steps;
         let mut columns = vec![
             ("step", counts(rows, |row| row.step)),
@@ -108,6 +112,7 @@ impl Rows {
         columns.extend(mean_columns(rows, has_teacher, |row| row.means));
         columns.push(("learning_rate", numbers(rows, |row| row.learning_rate)));
         columns.push(("gradient_norm", numbers(rows, |row| row.gradient_norm)));
+        columns.extend(others.iter().map(|i| (OTHERS[*i], numbers(rows, |row| row.others[*i]))));
         Table::new(columns)
     }
 
@@ -130,13 +135,15 @@ impl Rows {
         let path = dir.join(STEPS);
         let table = Read::open(&path)?;
         let (step, tokens) = (table.counts("step")?, table.counts("tokens")?);
-        let (loss, means) = (table.numbers("loss")?, table.means());
+        let (loss, means) = (table.numbers("loss")?, table.means(&MEANS));
+        let others = table.means(&OTHERS);
         let (rate, norm) = (table.numbers("learning_rate")?, table.numbers("gradient_norm")?);
         let row = |i: usize| StepRow {
             step: step[i],
             tokens: tokens[i],
             loss: loss[i],
             means: means[i],
+            others: others[i],
             learning_rate: rate[i],
             gradient_norm: norm[i],
         };
@@ -145,7 +152,7 @@ impl Rows {
         let path = dir.join(EVALUATIONS);
         let table = Read::open(&path)?;
         let (step, tokens) = (table.counts("step")?, table.counts("tokens")?);
-        let means = table.means();
+        let means = table.means(&MEANS);
         let row = |i: usize| EvaluationRow { step: step[i], tokens: tokens[i], means: means[i] };
         Ok(Self { steps, evaluations: (0..step.len()).map(row).collect() })
     }
@@ -193,10 +200,10 @@ impl<'a> Read<'a> {
         }
     }
 
-    /// The means; those that are not there are zero, as they were.
-    fn means(&self) -> Vec<[f64; 4]> {
-        let mut rows = vec![[0.0; 4]; self.table.num_rows()];
-        for (i, name) in MEANS.iter().enumerate() {
+    /// The columns of these names; those that are not there are zero, as they were.
+    fn means<const N: usize>(&self, names: &[&str; N]) -> Vec<[f64; N]> {
+        let mut rows = vec![[0.0; N]; self.table.num_rows()];
+        for (i, name) in names.iter().enumerate() {
             if let Some(Column::F64(values)) = self.table.column(name) {
                 rows.iter_mut().zip(values).for_each(|(row, value)| row[i] = *value);
             }
@@ -221,12 +228,13 @@ mod tests {
             tokens: 2048,
             loss: 0.1 + 0.2,
             means: [1.0 / 3.0, 0.5, 0.25, 0.125],
+            others: std::array::from_fn(|i| if i == 1 || i == 5 { 1.0 / i as f64 } else { 0.0 }),
             learning_rate: 1e-4,
             gradient_norm: 2.5,
         };
         let rows = Rows { steps: vec![row], evaluations: vec![] };
         let dir = tempfile::tempdir().unwrap();
-        rows.steps_table(true).write(&dir.path().join(STEPS)).unwrap();
+        rows.steps_table(true, &[1, 5]).write(&dir.path().join(STEPS)).unwrap();
         rows.evaluations_table(true).write(&dir.path().join(EVALUATIONS)).unwrap();
         assert_eq!(Rows::read(dir.path()).unwrap(), rows);
     }
