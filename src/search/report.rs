@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use super::cost::Cost;
-use super::space::named;
 use crate::curves::Line;
 use crate::model::ModelConfig;
 use crate::units::{float, thousands};
@@ -223,12 +222,6 @@ fn short_name(fared: &Fared) -> String {
         fared.num_attention_heads,
         fared.num_key_value_heads
     )
-}
-
-/// The name of a candidate's shape.
-#[must_use]
-pub fn shape_name(config: &ModelConfig) -> String {
-    named(config)
 }
 
 #[cfg(test)]

@@ -84,7 +84,18 @@ pub fn uncut(ctx: &Context, data: &Data) -> Result<Decoder, Error> {
     }
 }
 
-/// Its shape.
+/// The [`original`], where the [`uncut`] is at hand: they are one, unless the recipe names another to cut.
+///
+/// # Errors
+/// As [`uncorrected`].
+pub fn original_beside(ctx: &Context, data: &Data, uncut: &Decoder) -> Result<Decoder, Error> {
+    match other(ctx) {
+        Some(_) => original(ctx, data),
+        None => Ok(uncut.clone()),
+    }
+}
+
+/// The shape of the [`uncut`].
 ///
 /// # Errors
 /// [`Error::Recipe`] if it cannot be read.

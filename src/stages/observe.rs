@@ -142,10 +142,7 @@ fn pass(
     {
         return Err(Error::Importance { layer, site });
     }
-    let timing = ctx.run.path.join("timing").join(STAGE);
-    datasets::store::create_dir_all(&timing)?;
-    let incarnation = ctx.run.events.incarnation();
-    watching.table().write(&timing.join(format!("data-{incarnation}.parquet")))?;
+    watching.write(ctx, STAGE)?;
     ctx.progress.end(&format!("{end} sequences, {}", watching.said()));
     Ok(())
 }

@@ -28,7 +28,7 @@ use super::data::Data;
 use super::{depth, models, observe, prune};
 use crate::curves::curves;
 use crate::error::Error;
-use crate::model::ModelConfig;
+use crate::model::{Decoder, ModelConfig};
 use crate::prune::PrunePlan;
 use crate::recipe::{Prune, Search, Train};
 use crate::search::report::{Fared, Found};
@@ -110,7 +110,7 @@ pub fn search(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
     if let Some(train) = recipe.distil.as_ref().filter(|_| !search.tokens.is_empty()) {
         let train = rungs_of(search, train, seq_tokens);
         found.step_tokens = train.0.tokens_per_step(seq_tokens);
-        halve(ctx, data, search, train, in_order, &mut found)?;
+        halve(ctx, data, search, train, (uncut, in_order), &mut found)?;
     }
     let path = found_path(&ctx.run.path);
     sealed::write(&path, &found)?;
@@ -164,7 +164,7 @@ fn halve(
     data: &Data,
     search: &Search,
     (train, rungs): (Train, Vec<u64>),
-    candidates: Vec<Candidate>,
+    (uncut, candidates): (Decoder, Vec<Candidate>),
     found: &mut Found,
 ) -> Result<(), Error> {
     let fields = search.fields(candidates.len());
@@ -178,7 +178,7 @@ fn halve(
         .map(|(n, (to, from))| *n as u64 * (to - from))
         .sum();
     // A worker a candidate; with one worker there is one of each.
-    let (teacher, uncut) = (models::original(ctx, data)?, models::uncut(ctx, data)?);
+    let teacher = models::original_beside(ctx, data, &uncut)?;
     let candidates = Arc::new(candidates);
     let (outer, data, steps) = (Arc::clone(ctx), data.clone(), rungs.clone());
     let tried = Arc::clone(&candidates);
