@@ -1,10 +1,11 @@
 //! The twin of `tests/golden/bench_loss_torch.py`: the head and its loss, forward and backward, by themselves.
 //!
 //! ```text
-//! cargo run --release --example bench_loss -- [vocab tokens hidden repeats] [dense sparse capture]
+//! cargo run --release --example bench_loss -- [vocab tokens hidden repeats] [dense sparse capture] [cuda | wgpu:n]
+//! cargo run --release --example bench_loss -- 128256 8192 4096 5 sparse capture cuda
 //! ```
 //!
-//! f32 on the CPU. `dense` is forward KL to a teacher's head, `sparse` the ghost form of 32 words a token, `capture` what a
+//! f32 on the CPU, or a device's working type there. `dense` is forward KL to a teacher's head, `sparse` the ghost form of 32 words a token, `capture` what a
 //! cache keeps of the teacher. Prints one JSON object: medians of wall seconds, and how far the process grew meanwhile.
 
 #![expect(clippy::print_stdout, reason = "what it prints is its result")]
@@ -12,9 +13,10 @@
 use std::time::Instant;
 
 use kernels::capture::capture;
-use kernels::host::give;
+use kernels::device::{Choice, choose, working_dtype};
+use kernels::host::{give, take};
 use kernels::loss::{Objective, Rest, Teacher, head_loss_and_gradients};
-use kernels::{Device, Int, Tensor};
+use kernels::{Int, Tensor};
 use serde_json::json;
 
 #[global_allocator]
@@ -28,7 +30,11 @@ fn main() {
     let (vocab, tokens, hidden) = (number(0, 32_000), number(1, 1024), number(2, 512));
     let repeats = number(3, 5);
 
-    let device = Device::flex();
+    let choice = asked.iter().find_map(|word| word.parse().ok()).unwrap_or(Choice::Cpu);
+    let asked: Vec<String> =
+        asked.into_iter().filter(|word| word.parse::<Choice>().is_err()).collect();
+    let chosen = choose(choice).expect("a device that is here");
+    let (device, dtype) = (chosen.device.clone(), working_dtype(&chosen.name, &chosen.device));
     let random = |dims: [usize; 2], seed: u64, scale: f32| -> Tensor<2> {
         let mut draws = datasets::random::stream(seed, "bench", 0, 0);
         let values = (0..dims[0] * dims[1]).map(|_| {
@@ -36,7 +42,7 @@ fn main() {
             let draw = datasets::random::normal(&mut draws) as f32;
             draw * scale
         });
-        give(values.collect(), dims, &device)
+        give(values.collect(), dims, &device).cast(dtype)
     };
     let scale = 4.0 / (hidden as f32).sqrt();
     let (states, head) = (random([tokens, hidden], 1, 1.0), random([hidden, vocab], 2, scale));
@@ -50,11 +56,14 @@ fn main() {
 
     let mut report = serde_json::Map::new();
     report.insert("shape".into(), json!({"vocab": vocab, "tokens": tokens, "hidden": hidden}));
+    report.insert("device".into(), json!(chosen.name));
     let loss = |teacher: &Teacher| {
         let step = 1.0 / tokens as f64;
         let (sums, gradients) =
             head_loss_and_gradients(&states, &head, Some(teacher), &labels, &objective, step);
-        drop(gradients);
+        // A device is done when what it made last can be read.
+        take(gradients.head.narrow(0, 0, 1));
+        take(gradients.hidden.narrow(0, 0, 1));
         sums.forward_kl / tokens as f64
     };
     let words = || {

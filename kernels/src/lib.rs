@@ -7,6 +7,8 @@
 pub mod adamw;
 pub mod attention;
 pub mod capture;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod cube;
 pub mod device;
 pub mod host;
 pub mod importance;

@@ -215,7 +215,7 @@ fn of_logits(error: &LogitError) -> Option<String> {
             "`--set capture.dir=…` names another directory: a cache has values of one code".into()
         }
         LogitError::TooFew { stored, .. } => format!("`--set logits.k={stored}`, or capture with a larger profile"),
-        LogitError::Sampled { .. } => "without `logits.k` all entries are read".into(),
+        LogitError::Sampled { .. } => "without `logits.k` and `logits.rest` all entries are read, as what they are".into(),
         LogitError::Row { path, .. } | LogitError::NoCommit { path } | LogitError::BadCommit { path, .. } => {
             let cache = path.ancestors().find(|dir| dir.join("_tlc").is_dir()).unwrap_or(path);
             format!("`stillflow cache verify {}` lists every damaged file", cache.display())

@@ -16,6 +16,18 @@ pub enum Missing {
     Ask,
 }
 
+/// What is done about the words of a position that the cache does not have one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rest {
+    /// Their mass is known, and the student is to give them as much together.
+    Ghost,
+    /// They have none: the known words' masses are scaled to one. Biased towards them.
+    Renormalise,
+    /// They are not looked at: both models are scaled to one over the known words.
+    Subset,
+}
+
 /// Where `[distil]` reads what the teacher thinks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -26,6 +38,9 @@ pub struct Logits {
     /// Entries of each position, the mass of the others in the tail; all that are stored, if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub k: Option<u32>,
+    /// What is done about the other words; `ghost`, if absent. Of a cache whose words were drawn it is, and these stand for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rest: Option<Rest>,
     /// What is done about a sample that is not there.
     pub missing: Missing,
 }

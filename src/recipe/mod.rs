@@ -105,6 +105,7 @@
 //! [logits]                      # [distil] reads a cache, and no teacher is in memory until models are evaluated
 //! dir = "logits"                # that of [capture], if absent
 //! k = 16                        # entries of each position; all that are stored, if absent
+//! rest = "ghost"                # ghost | renormalise | subset: what becomes of the words that are not among them
 //! missing = "refuse"            # refuse | ask: the teacher, in memory then, about samples that are not there; they are added
 //!
 //! [losses.forward_kl]           # what [distil] minimises: any number of losses, each with its weight

@@ -171,6 +171,30 @@ fn any_packing_batch_and_smaller_k_is_read_from_one_cache() {
 }
 
 #[test]
+fn what_becomes_of_the_other_words_is_for_the_recipe_to_say_unless_they_were_drawn() {
+    let place = Place::with_teacher();
+    capture(&place, "--dir cap").done();
+    let first = |rest: &str| {
+        let line = FROM_TEACHER.replace("--dir run", &format!("--dir {rest}"));
+        let more = format!("--set logits.dir=logits --set logits.k=4 --set logits.rest={rest}");
+        place.stillflow(&format!("run {line} {more}")).done();
+        steps(&place, rest, "forward_kl")[0]
+    };
+    let [ghost, renormalise, subset] = ["ghost", "renormalise", "subset"].map(first);
+    // Before any step. The student has to give the words all there is; it has to give them what they have; nothing else is seen.
+    assert!(renormalise > ghost && ghost > subset, "{renormalise} {ghost} {subset}");
+    capture(&place, "--dir drawn --set capture.dir=drawn-logits --set capture.profile=unbiased")
+        .done();
+    let line = FROM_TEACHER.replace("--dir run", "--dir more");
+    let said = place
+        .stillflow(&format!("run {line} --set logits.dir=drawn-logits --set logits.rest=subset"));
+    said.refused(
+        "error: the entries in `DIR/drawn-logits` are sampled, and `logits.rest` is not for those\n\n\
+         hint: without `logits.k` and `logits.rest` all entries are read, as what they are\n",
+    );
+}
+
+#[test]
 fn another_teacher_is_refused_with_what_differs_before_any_work() {
     let place = Place::with_teacher();
     capture(&place, "--dir cap").done();

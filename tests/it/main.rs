@@ -31,4 +31,5 @@ mod surgery_figures;
 mod training;
 mod trials;
 mod wgpu;
+mod wgpu_kernels;
 mod wrong_input;

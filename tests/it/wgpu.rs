@@ -25,11 +25,12 @@ use stillflow::prune::{Importance, Sites};
 use stillflow::weights::{ModelDirectory, load};
 
 /// Of f32 sums in another order, relative to the largest value.
-const TOLERANCE: f64 = 2e-5;
+pub(super) const TOLERANCE: f64 = 2e-5;
 
-/// The first adapter, or a notice.
-fn adapter() -> Option<Device> {
-    match choose(Choice::Wgpu(0)) {
+/// The first adapter, or a notice; another device, where `STILLFLOW_DEVICE` names one: `cuda`, `wgpu:1`.
+pub(super) fn adapter() -> Option<Device> {
+    let named = std::env::var("STILLFLOW_DEVICE").ok();
+    match choose(named.map_or(Choice::Wgpu(0), |name| name.parse().unwrap())) {
         Ok(chosen) => Some(chosen.device),
         Err(why) => {
             println!("skipped: {why} (Mesa's lavapipe would do: mesa-vulkan-drivers)");
@@ -39,7 +40,7 @@ fn adapter() -> Option<Device> {
 }
 
 /// Values that look random, in `[-1, 1)`.
-fn random(len: usize, seed: u64) -> Vec<f32> {
+pub(super) fn random(len: usize, seed: u64) -> Vec<f32> {
     let value = |i: u64| {
         let mut z = (i + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(seed << 32);
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -132,7 +133,7 @@ fn states(teacher: &Decoder, ids: &Tensor<2, Int>) -> Teacher {
 }
 
 /// The largest difference, relative to the largest value.
-fn off(found: &[f32], expected: &[f32]) -> f64 {
+pub(super) fn off(found: &[f32], expected: &[f32]) -> f64 {
     assert_eq!(found.len(), expected.len());
     let scale = expected.iter().fold(1e-30f32, |m, x| m.max(x.abs()));
     let differences = found.iter().zip(expected).map(|(a, b)| f64::from((a - b).abs() / scale));
@@ -140,7 +141,7 @@ fn off(found: &[f32], expected: &[f32]) -> f64 {
 }
 
 /// Says how far off something is, and fails beyond the tolerance; what is not a number is beyond it.
-fn within(what: &str, off: f64, tolerance: f64) {
+pub(super) fn within(what: &str, off: f64, tolerance: f64) {
     println!("{what}: off by {off:.1e}");
     assert!(off <= tolerance, "{what}: off by {off:e}, more than {tolerance:e}");
 }

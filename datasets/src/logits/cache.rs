@@ -313,6 +313,7 @@ impl Cache {
         if let Some(asked) = k {
             let profile = &self.shards[place.shard as usize].added.profile;
             if profile.is_sampled() {
+                let asked = format!("a cut to {asked}");
                 return Err(LogitError::Sampled { path: path(), asked });
             }
             let stored = profile.most().min(self.identity.vocab_size);

@@ -137,13 +137,13 @@ pub enum LogitError {
         /// What was asked for.
         asked: u32,
     },
-    /// Fewer entries of a sample whose entries were drawn for all of them.
-    #[error("the entries in `{}` are sampled: they cannot be cut to {asked}", path.display())]
+    /// Something of entries that were drawn which only all of them are good for.
+    #[error("the entries in `{}` are sampled, and {asked} is not for those", path.display())]
     Sampled {
         /// The cache.
         path: PathBuf,
         /// What was asked for.
-        asked: u32,
+        asked: String,
     },
     /// Files of others that cannot be taken in.
     #[error("`{}` cannot be imported: {what}", path.display())]

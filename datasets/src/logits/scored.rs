@@ -57,6 +57,14 @@ impl Scored {
         self.tokens.len().saturating_sub(1)
     }
 
+    /// The bytes of its lists.
+    pub fn bytes(&self) -> usize {
+        let words = [&self.tokens, &self.bounds, &self.ids].map(Vec::len).iter().sum::<usize>();
+        let floats = [&self.log_probs, &self.tail, &self.label, &self.log_z];
+        let floats = floats.map(Vec::len).iter().sum::<usize>();
+        4 * (words + floats) + self.drawn.len() * size_of::<Drawn>()
+    }
+
     /// The entries of a position: ids and log-probabilities.
     ///
     /// # Panics

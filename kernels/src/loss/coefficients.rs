@@ -155,6 +155,13 @@ impl Cells for Known<'_> {
     }
 }
 
+/// `Σ exp((z − max)/τ)` of the known words, and of all others.
+#[inline(always)]
+fn masses(known: &[f32], others: &[f32], max: f32, inverse_tau: f32) -> (f32, f32) {
+    let here = known.iter().map(|z| exp((z - max) * inverse_tau)).sum();
+    (here, sum(others, |z| exp((z - max) * inverse_tau)))
+}
+
 /// What one token adds; with `gradient`, that many times its gradient is left in `z`.
 #[inline(always)]
 pub(super) fn row(
@@ -183,15 +190,17 @@ pub(super) fn row(
     for id in ids {
         at_words.push(std::mem::replace(&mut z[*id as usize], f32::NEG_INFINITY));
     }
-    let mass = |inverse_tau: f32| {
-        let here: f32 = at_words.iter().map(|z| exp((z - max) * inverse_tau)).sum();
-        (here, sum(z, |z| exp((z - max) * inverse_tau)))
+    let (here, rest) = if is_plain && gradient.is_some() {
+        // The masses take the place of the logits: the gradient is a multiple of them.
+        z.iter_mut().for_each(|z| *z = exp(*z - max));
+        (at_words.iter().map(|z| exp(z - max)).sum(), sum(z, |z| z))
+    } else {
+        masses(at_words, z, max, inverse_tau)
     };
-    let (here, rest) = mass(inverse_tau);
     let plain = if is_plain {
         here + rest
     } else {
-        let (here, rest) = mass(1.0);
+        let (here, rest) = masses(at_words, z, max, 1.0);
         here + rest
     };
     let student = Student {
@@ -212,7 +221,11 @@ pub(super) fn row(
             exp((z - max) * inverse_tau) * of_tau + exp(z - max) * of_plain
         }
     };
-    z.iter_mut().for_each(|z| *z = at(*z));
+    if is_plain {
+        z.iter_mut().for_each(|z| *z *= of_tau + of_plain);
+    } else {
+        z.iter_mut().for_each(|z| *z = at(*z));
+    }
     for ((id, logit), s) in ids.iter().zip(&*at_words).zip(&coefficients.s) {
         z[*id as usize] = at(*logit) + scale * s;
     }

@@ -48,6 +48,10 @@ pub struct HeadGradients {
 /// Bytes of a tile of the head's gradient.
 const TILE_BYTES: usize = 4 << 20;
 
+/// With fewer tokens a chunk than this, going over the head's gradient once a chunk takes longer than multiplying by the
+/// head twice, as tiles of words do. Measured by `examples/bench_loss.rs`.
+const FEW_TOKENS: usize = 128;
+
 /// Tokens a chunk, so that one copy of its logits takes some 32 MiB.
 #[must_use]
 pub fn chunk_tokens(vocab: usize) -> usize {
@@ -103,9 +107,17 @@ fn either(
     objective: &Objective,
     scale: Option<f64>,
 ) -> (LossSums, Option<HeadGradients>) {
+    let [_, vocab] = head.dims();
     match teacher {
         Some(Teacher::Sparse(sparse)) if fits(hidden) && fits(head) => {
+            if chunk_tokens(vocab) >= FEW_TOKENS {
+                return chunked(hidden, head, teacher, labels, objective, scale);
+            }
             tiled::losses(hidden, head, Some(sparse), labels, objective, scale)
+        }
+        #[cfg(any(feature = "cuda", feature = "wgpu"))]
+        Some(Teacher::Sparse(sparse)) if crate::cube::holds(hidden) => {
+            super::cube::losses(hidden, head, sparse, labels, objective, scale)
         }
         _ => chunked(hidden, head, teacher, labels, objective, scale),
     }

@@ -7,6 +7,8 @@
 //! of them where a few words a token are known of the teacher. [`hidden`] compares hidden states instead of logits.
 
 mod coefficients;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod cube;
 pub mod divergence;
 pub mod head;
 pub mod hidden;
@@ -14,6 +16,7 @@ pub mod objective;
 #[cfg(test)]
 mod reference;
 mod rows;
+mod seen;
 pub mod sparse;
 mod sparse_tensors;
 mod tensors;

@@ -22,11 +22,13 @@ use crate::distill::Batch;
 use crate::error::Error;
 use crate::logits::{Asked, Lessons, Scorer, sparse};
 use crate::model::{Decoder, ModelConfig};
-use crate::recipe::Missing;
+use crate::recipe::{self, Missing};
 use crate::stages::train::in_working_type;
 
 /// Decoded row groups that are kept, by all workers together.
 const READER_BYTES: usize = 1 << 30;
+/// Answers that are kept until they are committed and read back like all others.
+const ANSWER_BYTES: usize = 1 << 30;
 
 /// Where a stage's lessons come from; cheap to clone.
 #[derive(Clone)]
@@ -48,8 +50,29 @@ struct Asking {
 
 struct Answers {
     writer: CacheWriter,
-    /// What was asked in this process, as the cache gives it back.
+    /// What is not there yet, as the cache will give it back, and its bytes.
     known: HashMap<SampleId, Arc<Scored>>,
+    bytes: usize,
+    /// As many bytes are kept.
+    most: usize,
+    /// The cache with what was.
+    cache: Arc<Cache>,
+}
+
+impl Answers {
+    /// Keeps one; commits all, and forgets them, where they have become many.
+    fn keep(&mut self, scored: &Scored, stored: Scored) -> Result<(), LogitError> {
+        self.writer.push(scored)?;
+        self.bytes += stored.bytes();
+        self.known.insert(stored.id, Arc::new(stored));
+        if self.bytes >= self.most {
+            self.writer.commit()?;
+            self.cache = Arc::new(Cache::open(self.cache.path(), Some(self.cache.identity()))?);
+            self.known.clear();
+            self.bytes = 0;
+        }
+        Ok(())
+    }
 }
 
 impl Asking {
@@ -94,6 +117,7 @@ pub fn open(
     let is_sampled = cache.identity().sampled;
     if let Some(asked) = logits.k {
         if is_sampled {
+            let asked = format!("`logits.k = {asked}`");
             return Err(LogitError::Sampled { path: dir, asked }.into());
         }
         let most = cache.identity().vocab_size;
@@ -103,10 +127,20 @@ pub fn open(
             return Err(LogitError::TooFew { path: dir, id: few.id, stored, asked }.into());
         }
     }
-    let treatment = if is_sampled { Rest::Sampled } else { Rest::Ghost };
+    let treatment = match logits.rest {
+        Some(_) if is_sampled => {
+            let asked = "`logits.rest`".to_owned();
+            return Err(LogitError::Sampled { path: dir, asked }.into());
+        }
+        None if is_sampled => Rest::Sampled,
+        None | Some(recipe::logits::Rest::Ghost) => Rest::Ghost,
+        Some(recipe::logits::Rest::Renormalise) => Rest::Renormalise,
+        Some(recipe::logits::Rest::Subset) => Rest::Subset,
+    };
     let none =
         Sparse { k: 1, ids: vec![], log_probs: vec![], rest: vec![], temperature: 1.0, treatment };
     none.check(student.vocab_size, objective)?;
+    let cache = Arc::new(cache);
     let asking = match asks {
         true => Some(Arc::new(asking(ctx, data, &dir, &cache, profile)?)),
         false => None,
@@ -116,22 +150,23 @@ pub fn open(
         .say(&format!("the teacher is read from {}: {have} of {all} samples", dir.display()));
     let names = cache.identity().names();
     let budget = READER_BYTES / ctx.workers.max(1);
-    Ok(Some(Cached { cache: Arc::new(cache), names, k: logits.k, treatment, budget, asking }))
+    Ok(Some(Cached { cache, names, k: logits.k, treatment, budget, asking }))
 }
 
 fn asking(
     ctx: &Context,
     data: &Data,
     dir: &Path,
-    cache: &Cache,
+    cache: &Arc<Cache>,
     profile: Profile,
 ) -> Result<Asking, Error> {
     let teacher = in_working_type(ctx, &models::original(ctx, data)?);
     let identity = cache.identity().clone();
     let scorer = Scorer { teacher, vocab_size: identity.vocab_size, profile };
     let writer = CacheWriter::open(dir, &identity, profile)?;
-    let state = Mutex::new(Answers { writer, known: HashMap::new() });
-    Ok(Asking { scorer, identity, state })
+    let (known, cache) = (HashMap::new(), Arc::clone(cache));
+    let answers = Answers { writer, known, bytes: 0, most: ANSWER_BYTES, cache };
+    Ok(Asking { scorer, identity, state: Mutex::new(answers) })
 }
 
 impl Cached {
@@ -182,13 +217,20 @@ impl Reading {
 impl Lessons for Reading {
     fn of(&mut self, id: SampleId, tokens: &[u32]) -> Result<Scored, LogitError> {
         let k = self.source.k;
-        let Some(asking) = self.source.asking.as_ref().filter(|_| !self.source.cache.contains(id))
-        else {
+        let Some(asking) = self.source.asking.as_ref() else { return self.reader.get(id, k) };
+        if self.reader.cache().contains(id) {
             return self.reader.get(id, k);
-        };
-        if let Some(known) = asking.answers().known.get(&id) {
+        }
+        let answers = asking.answers();
+        if let Some(known) = answers.known.get(&id) {
             return Ok(Scored::clone(known));
         }
+        if answers.cache.contains(id) {
+            self.reader = Reader::new(Arc::clone(&answers.cache), self.source.budget);
+            drop(answers);
+            return self.reader.get(id, k);
+        }
+        drop(answers);
         let asked = Asked { id, source: "asked while distilling".into(), tokens: tokens.to_vec() };
         let mut scored = asking.scorer.score(vec![asked]);
         let Some(scored) = scored.pop() else {
@@ -197,10 +239,81 @@ impl Lessons for Reading {
         let stored = asking.identity.as_stored(&scored, &asking.scorer.profile, k)?;
         let mut answers = asking.answers();
         // Another worker may have asked meanwhile, and heard the same.
-        if !answers.known.contains_key(&id) {
-            answers.writer.push(&scored)?;
-            answers.known.insert(id, Arc::new(stored.clone()));
+        if !answers.known.contains_key(&id) && !answers.cache.contains(id) {
+            answers.keep(&scored, stored.clone())?;
         }
         Ok(stored)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use datasets::grammar::Grammar;
+    use datasets::logits::{Teacher as Whose, TokenizerIdentity};
+    use datasets::tokenizer::Tokenizer;
+    use kernels::device::choose;
+
+    use super::*;
+    use crate::weights::initialise;
+
+    fn asking(dir: &Path, most: usize) -> Cached {
+        let object = serde_json::json!({
+            "model_type": "llama", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 40,
+            "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
+        });
+        let config = ModelConfig::from_json(object.as_object().unwrap()).unwrap();
+        let device = choose("cpu".parse().unwrap()).unwrap().device;
+        std::fs::write(dir.join("tokenizer.json"), Grammar::new(1).tokenizer_json()).unwrap();
+        let profile = Profile::top(4);
+        let identity = Identity {
+            teacher: Whose::default(),
+            tokenizer: TokenizerIdentity::of(&Tokenizer::load(dir).unwrap()).unwrap(),
+            template: String::new(),
+            context: String::new(),
+            vocab_size: 40,
+            values: profile.values,
+            sampled: false,
+            label: true,
+            temperatures: vec![],
+            provenance: BTreeMap::new(),
+        };
+        let dir = dir.join("logits");
+        let writer = CacheWriter::open(&dir, &identity, profile).unwrap();
+        let cache = Arc::new(Cache::open(&dir, Some(&identity)).unwrap());
+        let (known, names) = (HashMap::new(), identity.names());
+        let answers = Answers { writer, known, bytes: 0, most, cache: Arc::clone(&cache) };
+        let teacher = initialise(&config, 3, &device);
+        let scorer = Scorer { teacher, vocab_size: 40, profile };
+        let asking = Some(Arc::new(Asking { scorer, identity, state: Mutex::new(answers) }));
+        Cached { cache, names, k: None, treatment: Rest::Ghost, budget: 1 << 20, asking }
+    }
+
+    #[test]
+    fn answers_are_the_same_from_memory_from_the_cache_and_to_another_worker() {
+        let dir = tempfile::tempdir().unwrap();
+        // Room for two answers of nine tokens and four words.
+        let cached = asking(dir.path(), 900);
+        let (mut one, mut other) = (cached.reading(), cached.reading());
+        let documents: Vec<Vec<u32>> =
+            (0..5).map(|n| (0..9).map(|i| (i * 7 + n) % 30).collect()).collect();
+        let id = |document: &Vec<u32>| cached.names.of(document);
+        let first: Vec<Scored> = documents.iter().map(|d| one.of(id(d), d).unwrap()).collect();
+        let answers = cached.asking.as_ref().unwrap().answers();
+        let there = documents.iter().filter(|d| answers.cache.contains(id(d))).count();
+        assert!(there >= 2, "{there} of 5 were committed on the way");
+        assert_eq!(there + answers.known.len(), 5, "what is committed is forgotten");
+        assert!(answers.bytes < 900);
+        drop(answers);
+        cached.commit().unwrap();
+        for reading in [&mut one, &mut other] {
+            for (document, first) in documents.iter().zip(&first) {
+                let again = reading.of(id(document), document).unwrap();
+                assert_eq!((&again.ids, &again.log_probs), (&first.ids, &first.log_probs));
+                assert_eq!((&again.tail, &again.label), (&first.tail, &first.label));
+            }
+        }
     }
 }
