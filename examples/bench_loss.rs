@@ -62,8 +62,8 @@ fn main() {
         let (sums, gradients) =
             head_loss_and_gradients(&states, &head, Some(teacher), &labels, &objective, step);
         // A device is done when what it made last can be read.
-        take(gradients.head.narrow(0, 0, 1));
-        take(gradients.hidden.narrow(0, 0, 1));
+        drop(take(gradients.head.narrow(0, 0, 1)));
+        drop(take(gradients.hidden.narrow(0, 0, 1)));
         sums.forward_kl / tokens as f64
     };
     let words = || {

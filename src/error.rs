@@ -147,7 +147,7 @@ pub enum Error {
         found: u64,
     },
     /// Processes that do not find one another.
-    #[error("the processes of the measurement did not meet")]
+    #[error("the processes did not meet")]
     Cluster {
         /// Why.
         source: dataflows::graphs::cluster::ClusterError,
@@ -158,6 +158,9 @@ pub enum Error {
         /// How it ended.
         reason: String,
     },
+    /// The processes of a run.
+    #[error(transparent)]
+    Hand(#[from] crate::stages::hands::HandError),
     /// Sources that end before a stage does.
     #[error("`{stage}` reads {needed} sequences, and the sources end after {found}")]
     TooFewSequences {

@@ -4,16 +4,16 @@
 //!
 //! A run that is asked to stop ends early as if it had been meant to: its end is moved, in band, and it runs
 //! to it, seals there, and is finished. The end is one number, shared by all operators of the process, that
-//! only ever falls. It can be read without agreement because of two facts. Let the source on worker 0 stand
-//! at step `s`, having sent all before it, and set the end to `s + window`.
+//! only ever falls. It can be read without agreement because of two facts. Let the source, which is one and on
+//! worker 0, stand at step `s`, having sent all before it, and set the end to `s + 1` or later.
 //!
-//! 1. *No source has passed the new end.* A source sends `t` only when all steps up to `t - window` are done
-//!    everywhere (the feedback edge; its frontier is global). Worker 0 has not sent `s`, so `s` is not done,
-//!    and nobody has sent `s + window`. Whoever sends it later has first seen that `s` is done, which is
-//!    after worker 0 let go of `s`, which is after it set the end: so it sees the new end, and does not.
-//! 2. *A stage that stands at `t` knows whether `t` is the end.* It has all of step `t - 1`, so worker 0 had
+//! 1. *Nobody has passed the new end.* Only the source begins steps, and it has not sent `s`.
+//! 2. *A stage that stands at `t` knows whether `t` is the end.* It has all of step `t - 1`, so the source had
 //!    sent `t - 1`, and stood at `t` or later: any end set after that is later than `t`. An end set before
 //!    that was set before `t - 1` was sent, which is what the stage has received.
+//!
+//! The stages that ask are on worker 0, as the source is. So a run on several processes needs no more: the end
+//! moves in the first of them, and the others see that nothing comes any more.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -7,7 +7,7 @@ use datasets::loader::Sequence;
 use datasets::pack::{Packing, Sequences};
 use datasets::text::Corpus;
 use datasets::tokenizer::Tokenizer;
-use kernels::device::{Choice, Chosen, DeviceError, choose, working_dtype};
+use kernels::device::{Choice, Chosen, DeviceError, choose, cuda_devices, working_dtype};
 use kernels::{DType, Device};
 
 use crate::error::Error;
@@ -38,6 +38,16 @@ impl DeviceArgs {
         let chosen = choose(self.device)?;
         let working = working_dtype(&chosen.name, &chosen.device);
         Ok((chosen, working))
+    }
+
+    /// The names of the devices of a run's other processes, of which the first has the chosen one: where `auto` took CUDA,
+    /// each has one of its own if there are as many; otherwise they share the first's.
+    pub(super) fn of_hands(&self, chosen: &Chosen, processes: u16) -> Vec<String> {
+        let shares =
+            processes == 1 || self.device != Choice::Auto || !chosen.name.starts_with("cuda");
+        let count = if shares { 0 } else { cuda_devices().len() };
+        let own = |n| if n < count { format!("cuda:{n}") } else { chosen.name.clone() };
+        (1..usize::from(processes)).map(own).collect()
     }
 }
 

@@ -11,6 +11,7 @@ mod doctor;
 mod eval;
 mod export;
 mod generate;
+mod hand;
 mod input;
 mod ls;
 mod new;
@@ -64,6 +65,8 @@ enum Verb {
     Doctor(doctor::Doctor),
     Clean(clean::Clean),
     Completions(completions::Completions),
+    #[command(hide = true)]
+    Hand(hand::Hand),
 }
 
 /// How data is printed.
@@ -126,6 +129,7 @@ pub fn main() -> ExitCode {
         Verb::Doctor(verb) => verb.run(),
         Verb::Clean(verb) => verb.run(),
         Verb::Completions(verb) => verb.run(),
+        Verb::Hand(verb) => verb.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

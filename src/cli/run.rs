@@ -27,6 +27,7 @@ Examples:
   stillflow run quickstart
   stillflow run minitron-tiny --set teacher.model=DIR --set data.corpus.path=TEXT
   stillflow run my-recipe.toml --dir runs/first -w 2
+  stillflow run capture-tiny --set teacher.model=DIR --set data.corpus.path=TEXT -n 8
   stillflow run runs/first")]
 pub(super) struct Run {
     /// A built-in recipe (`stillflow ls recipes`), a TOML file, or a run directory to go on with
@@ -40,6 +41,10 @@ pub(super) struct Run {
     /// Worker threads of the dataflow; the result does not depend on it
     #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     workers: u16,
+    /// Processes that [capture] runs on, each with as many workers and a teacher of its own, and with its own CUDA device
+    /// where `auto` finds as many; other stages run in the first. The result does not depend on it
+    #[arg(short = 'n', long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    processes: u16,
     #[command(flatten)]
     device: DeviceArgs,
     /// Print the closing table as this
@@ -74,8 +79,9 @@ impl Run {
         let progress = Arc::new(Progress::new(self.quiet));
         progress.say(&format!("{} on {} ({})", dir.display(), chosen.name, chosen.reason));
         let workers = usize::from(self.workers);
-        let ctx =
-            Arc::new(Context { run, device: chosen.device, working, workers, stop, progress });
+        let hands = self.device.of_hands(&chosen, self.processes);
+        let device = chosen.device;
+        let ctx = Arc::new(Context { run, device, working, workers, hands, stop, progress });
         let evaluated = match stages::run(&ctx) {
             Ok(evaluated) => evaluated,
             Err(error) => {

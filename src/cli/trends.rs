@@ -155,6 +155,7 @@ impl Trends {
             device: chosen.device,
             working,
             workers: usize::from(self.workers),
+            hands: Vec::new(),
             stop: stop.clone(),
             progress,
         });

@@ -17,6 +17,7 @@ use crate::eval::choice::ChoiceError;
 use crate::prune::PlanError;
 use crate::prune::sums::ImportanceError;
 use crate::recipe::RecipeError;
+use crate::stages::hands::HandError;
 use crate::weights::WeightsError;
 
 const A_MODEL: &str =
@@ -43,6 +44,7 @@ pub fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
         let hint = hint.or_else(|| error.downcast_ref().and_then(of_logits));
         let hint = hint.or_else(|| error.downcast_ref().and_then(of_shard));
         let hint = hint.or_else(|| error.downcast_ref().and_then(of_store));
+        let hint = hint.or_else(|| error.downcast_ref().and_then(of_hand));
         let hint = hint.or_else(|| error.downcast_ref().and_then(of_system));
         if hint.is_some() {
             return hint;
@@ -62,6 +64,7 @@ fn of_command(error: &Error) -> Option<String> {
         Error::Shard(error) => return of_shard(error),
         Error::Store(error) => return of_store(error),
         Error::Logits(error) => return of_logits(error),
+        Error::Hand(error) => return of_hand(error),
         Error::DamagedCache { path, .. } => format!(
             "`stillflow cache compact {} --retire <shard>` takes a shard out, and its samples can be captured again",
             path.display()
@@ -264,6 +267,19 @@ fn of_store(error: &StoreError) -> Option<String> {
         StoreError::Io { source, .. } => of_system(source),
         _ => None,
     }
+}
+
+fn of_hand(error: &HandError) -> Option<String> {
+    Some(match error {
+        HandError::Ended { .. } => {
+            "the same command goes on with what is committed; without `-n` in one process".into()
+        }
+        HandError::Weights { .. } => "`--device` names one for all of them".into(),
+        HandError::Samples { .. } => {
+            "start again when nothing writes to the tokens or the cache".into()
+        }
+        HandError::Task { .. } => return None,
+    })
 }
 
 fn of_system(error: &std::io::Error) -> Option<String> {

@@ -27,7 +27,8 @@ pub struct RunDirectory {
     pub digest: Digest,
     /// The log.
     pub events: Events,
-    _lock: RunLock,
+    /// Held by the process that works here; none of its hands has it.
+    _lock: Option<RunLock>,
 }
 
 impl RunDirectory {
@@ -92,12 +93,29 @@ impl RunDirectory {
         Self::take_up(&path, recipe, text.as_bytes(), lock)
     }
 
+    /// The run in `path`, for a process that helps the one that works there: it reads, and writes nothing; what it
+    /// would log goes nowhere.
+    ///
+    /// # Errors
+    /// [`Error::NoRun`] if there is none, [`Error::Recipe`] or [`Error::Io`] if its recipe cannot be read.
+    pub fn of_another(path: &Path) -> Result<Self, Error> {
+        let file = path.join("recipe.toml");
+        if !file.exists() {
+            return Err(Error::NoRun { path: path.to_owned() });
+        }
+        let recipe = Recipe::resolve(&file.to_string_lossy(), &[])?;
+        let text = std::fs::read(&file).map_err(Error::io(&file, "read"))?;
+        let (digest, events) = (digest_bytes(&text), Events::nowhere());
+        Ok(Self { path: path.to_owned(), recipe, digest, events, _lock: None })
+    }
+
     fn take_up(path: &Path, recipe: Recipe, text: &[u8], lock: RunLock) -> Result<Self, Error> {
         for dir in ["stages", "checkpoints", "metrics", "timing", "eval", "models"] {
             create_dir_all(&path.join(dir))?;
         }
         let events = Events::open(&path.join("events.jsonl"))?;
-        Ok(Self { path: path.to_owned(), recipe, digest: digest_bytes(text), events, _lock: lock })
+        let (digest, lock) = (digest_bytes(text), Some(lock));
+        Ok(Self { path: path.to_owned(), recipe, digest, events, _lock: lock })
     }
 
     /// The seal of a stage, if it is finished.

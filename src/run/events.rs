@@ -16,7 +16,8 @@ use crate::error::Error;
 /// The log of a run.
 #[derive(Debug)]
 pub struct Events {
-    file: Mutex<File>,
+    /// None where nothing is to be logged.
+    file: Option<Mutex<File>>,
     incarnation: u64,
 }
 
@@ -45,12 +46,17 @@ impl Events {
         if !text.is_empty() && !text.ends_with(b"\n") {
             file.write_all(b"\n").map_err(Error::io(path, "write"))?;
         }
-        let events = Self { file: Mutex::new(file), incarnation: starts as u64 + 1 };
+        let events = Self { file: Some(Mutex::new(file)), incarnation: starts as u64 + 1 };
         events.push(
             if starts == 0 { "started" } else { "resumed" },
             json!({"version": env!("CARGO_PKG_VERSION")}),
         );
         Ok(events)
+    }
+
+    /// A log that nobody reads, of a process that helps another.
+    pub fn nowhere() -> Self {
+        Self { file: None, incarnation: 0 }
     }
 
     /// How often the run was started, this time included.
@@ -60,6 +66,7 @@ impl Events {
 
     /// Appends an event; `fields` is an object. That it cannot be written is no reason to end a run.
     pub fn push(&self, event: &str, fields: Value) {
+        let Some(file) = &self.file else { return };
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut line = Map::new();
         line.insert("unix_ms".into(), json!(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)));
@@ -69,7 +76,7 @@ impl Events {
             line.extend(fields);
         }
         let text = format!("{}\n", Value::Object(line));
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
         // One write a line: lines are whole, or torn at the end of the file.
         let _ = file.write_all(text.as_bytes());
     }

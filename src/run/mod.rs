@@ -3,7 +3,7 @@
 //! ```text
 //! recipe.toml        every key, defaults written out; `stillflow run <dir>` reads it
 //! origin.json        version, device, and the digests of the teacher's files
-//! events.jsonl       append-only: started, resumed, sealed, finished, stopped, failed, passed over
+//! events.jsonl       append-only: started, resumed, hands, sealed, finished, stopped, failed, passed over
 //! lock               held by the process that works here
 //! tokens/            token shards: training and held-out
 //! stages/<stage>.json          a seal: the stage is finished, and is never done again

@@ -53,6 +53,8 @@ pub struct Context {
     pub working: DType,
     /// Worker threads.
     pub workers: usize,
+    /// The devices of the other processes that [`capture`](super::capture) runs on, by their names; none if this is alone.
+    pub hands: Vec<String>,
     /// The wish to end early.
     pub stop: Stop,
     /// For people.
@@ -71,6 +73,7 @@ impl Context {
             device: self.device.clone(),
             working: self.working,
             workers,
+            hands: Vec::new(),
             stop: self.stop.clone(),
             progress: Arc::new(Progress::part_of(&self.progress)),
         }))

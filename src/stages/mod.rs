@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | [`prepare`] | [`pass`](dataflows::graphs::pass) over the chunks of the text | the shards so far |
 //! | [`train`] | [`distil`](dataflows::graphs::distil): pretrain, correct, distil, control | weights, moments, rows |
-//! | [`capture`] | `pass` over samples by length | none: the cache has its own log |
+//! | [`capture`] | `pass` over samples by length, on [`hands`] too | none: the cache has its own log |
 //! | [`observe`] | `pass` over calibration sequences | sums of importance |
 //! | [`depth`] | `pass` over calibration sequences, or over items | sums of each layer's and block's removal |
 //! | [`search`] | `pass` over candidates, then [`search`](dataflows::graphs::search) | a run inside of the run for each |
@@ -27,6 +27,7 @@ pub mod data;
 pub mod depth;
 pub mod evaluate;
 pub mod export;
+pub mod hands;
 pub mod inputs;
 pub mod logits;
 pub mod models;

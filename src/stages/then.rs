@@ -31,6 +31,7 @@ pub fn then(ctx: &Arc<Context>, data: &Data) -> Result<Vec<(String, Evaluated)>,
             device: ctx.device.clone(),
             working: ctx.working,
             workers: ctx.workers,
+            hands: Vec::new(),
             stop: ctx.stop.clone(),
             progress: Arc::clone(&ctx.progress),
         });

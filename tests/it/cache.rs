@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::command::{FROM_TEACHER, Place, Said};
 
 /// A capture from [`Place::teacher`] on [`Place::text`], in several shards.
-const CAPTURE: &str = "run capture-tiny --device cpu -q --set teacher.model=teacher \
+pub(super) const CAPTURE: &str = "run capture-tiny --device cpu -q --set teacher.model=teacher \
     --set data.corpus.path=text.txt --set tokens.seq_tokens=16 --set tokens.held_out=0.3 \
     --set capture.batch_tokens=64 --set capture.shard_tokens=200 --set capture.dir=logits";
 /// A short run that distils on whole documents, each seen alone.
@@ -19,7 +19,7 @@ const WHOLE: &str =
 /// The point of the kill trials at which a commit is made.
 const COMMITTED: (&str, &str) = ("STILLFLOW_ABORT", "committed:1");
 
-fn cache(place: &Place, name: &str) -> Cache {
+pub(super) fn cache(place: &Place, name: &str) -> Cache {
     Cache::open(&place.at(name), None).unwrap().whole().unwrap()
 }
 
@@ -181,8 +181,9 @@ fn what_becomes_of_the_other_words_is_for_the_recipe_to_say_unless_they_were_dra
         steps(&place, rest, "forward_kl")[0]
     };
     let [ghost, renormalise, subset] = ["ghost", "renormalise", "subset"].map(first);
-    // Before any step. The student has to give the words all there is; it has to give them what they have; nothing else is seen.
-    assert!(renormalise > ghost && ghost > subset, "{renormalise} {ghost} {subset}");
+    // Before any step: a teacher wide open has little in four words, and to give them all there is costs more than that.
+    assert!(renormalise > 4.0 * ghost, "{renormalise} {ghost}");
+    assert!((subset - ghost).abs() > 0.1 * ghost, "{subset} {ghost}");
     capture(&place, "--dir drawn --set capture.dir=drawn-logits --set capture.profile=unbiased")
         .done();
     let line = FROM_TEACHER.replace("--dir run", "--dir more");

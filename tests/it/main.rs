@@ -18,6 +18,7 @@ mod losses;
 mod oracle;
 mod parity;
 mod plans;
+mod processes;
 mod pruning;
 mod resume;
 mod runs;

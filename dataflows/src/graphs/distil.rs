@@ -3,7 +3,7 @@
 //! ```text
 //!          .-------------- in flight ---------------.
 //!          v                                        |
-//!        paced --> feed --> teach ==in order==> learn --reports--> record
+//!        paced ==> feed --> teach ==in order==> learn --reports--> record
 //!         ^ ^                                    | |                ^  |
 //!         | |                                    | '--> judge ------'  |
 //!         | |                                    |        |            |
@@ -13,7 +13,7 @@
 //!         '----------------- uncommitted -----------------'
 //! ```
 //!
-//! `=` crosses workers, to worker 0. `feed` and `teach` run on each worker, the others on worker 0; each,
+//! `=` crosses workers: from worker 0, which deals the places, and back to it. `feed` and `teach` run on each worker, the others on worker 0; each,
 //! and each staging, on a thread of its own, except `record`, which only keeps rows.
 //!
 //! # Frontiers
@@ -91,7 +91,7 @@ where
     let (learn, judge) = (Once::new(learn), Once::new(judge));
     let (record, commit) = (Once::new(record), Once::new(commit));
     let whole = course.clone();
-    run(shape.workers, &whole, move |scope: Scope<'_, u64>| {
+    run(shape.workers, None, &whole, move |scope: Scope<'_, u64>| {
         let worker = scope.index();
         let (done, in_flight) = scope.feedback(shape.window);
         let (judged, unjudged) = scope.feedback(unjudged_steps(eval_every, shape.window));
@@ -101,7 +101,7 @@ where
             Learning { learn, course: course.clone(), shards: shape.shards, eval_every }.work()
         });
 
-        let (learned, progress) = paced(scope, &course, shape.shards, shape.window, &stop, behind)
+        let (learned, progress) = paced(scope, &course, shape.shards, &stop, behind)
             .on_device("feed", &halt, Some(feeding(feed(worker))))
             .on_device("teach", &halt, Some(working("teach", teach(worker))))
             .in_order(course.resume(), shape.shards)

@@ -4,6 +4,7 @@
 
 pub mod cluster;
 mod distil;
+mod hand;
 mod pass;
 mod run;
 mod search;
@@ -12,7 +13,8 @@ mod tests;
 mod throughput;
 
 pub use distil::{Distil, distil};
-pub use pass::{Pass, pass};
+pub use hand::hand;
+pub use pass::{Pass, pass, pass_with_hands};
 pub use run::{Outcome, RunError};
 pub use search::{Attempt, Standings, search};
 pub use throughput::{Container, Measured, Throughput, throughput};
@@ -30,7 +32,7 @@ impl<D, R, W: FnMut(D, Duration) -> Result<R, Failure> + Send + 'static> Job<D, 
 /// The shape of a run. Of these only `shards` and `span` show in what a run makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// Worker threads; no more than `shards` are used.
+    /// Worker threads of each process; no more are used than there are `shards` for them.
     pub workers: usize,
     /// Logical micro-batches of a step.
     pub shards: u32,
@@ -53,5 +55,11 @@ impl Shape {
             uncommitted: self.uncommitted.max(1),
             span: self.span,
         }
+    }
+
+    /// The shape of each of so many processes: they deal the shards among them.
+    fn among(self, processes: usize) -> Self {
+        let most = (self.shards as usize).div_ceil(processes.max(1));
+        Shape { workers: self.workers.min(most), ..self }
     }
 }

@@ -3,13 +3,21 @@
 //! ```text
 //!          .------------- in flight ------------.
 //!          v                                    |
-//!        paced --> feed --> work ==in order==> fold --> stage --> commit
+//!        paced ==> feed --> work ==in order==> fold --> stage --> commit
 //!          ^                                                        |
 //!          '----------------------- uncommitted --------------------'
 //! ```
 //!
-//! `=` crosses workers, to worker 0. `feed` and `work` run on each worker, `fold` and `commit` on worker 0,
-//! each of them, and the staging, on a thread of its own.
+//! `=` crosses workers: from worker 0, which deals the places, and back to it. `feed` and `work` run on each worker,
+//! `fold` and `commit` on worker 0, each of them, and the staging, on a thread of its own.
+//!
+//! # Several processes
+//!
+//! The first has worker 0, and with it the pace, the end, the state and the commits; the others are [`hand`]s,
+//! which are dealt places, and send what they made of them. So the bounds and the stop are those of one process, and what
+//! is folded is the same, in the same order. A process that is lost is told to the [`Halt`] of each of the others.
+//!
+//! [`hand`]: super::hand()
 //!
 //! # Frontiers
 //!
@@ -20,6 +28,7 @@
 use timely::dataflow::Scope;
 use timely::dataflow::operators::{Concat, ConnectLoop, Feedback};
 
+use super::cluster::Cluster;
 use super::run::{Once, run};
 use super::{Job, Outcome, RunError, Shape};
 use crate::course::Course;
@@ -102,18 +111,60 @@ where
     D: Fold<Input = WorkRole::Output>,
     C: Commit,
 {
-    let shape = shape.at_least_one();
+    pass_with_hands(None, shape, roles, stop, halt)
+}
+
+/// The same, as the first process of a cluster, of which each other one is a [`hand`](super::hand()).
+///
+/// # Errors
+/// As [`pass`].
+pub fn pass_with_hands<F, W, D, C, FeedRole, WorkRole>(
+    cluster: Option<Cluster>,
+    shape: &Shape,
+    roles: Pass<F, W, D, C>,
+    stop: &Stop,
+    halt: Halt,
+) -> Result<Outcome, RunError>
+where
+    F: Fn(usize) -> FeedRole + Send + Sync + 'static,
+    W: Fn(usize) -> WorkRole + Send + Sync + 'static,
+    FeedRole: Feed,
+    WorkRole: Work<Batch = FeedRole::Batch>,
+    D: Fold<Input = WorkRole::Output>,
+    C: Commit,
+{
+    let Pass { feed, work, fold, commit } = roles;
+    let roles = Pass { feed, work, fold: Once::new(fold), commit: Once::new(commit) };
+    graph(cluster, shape, roles, stop, halt)
+}
+
+/// The graph, on the workers of this process.
+pub(super) fn graph<F, W, D, C, FeedRole, WorkRole>(
+    cluster: Option<Cluster>,
+    shape: &Shape,
+    roles: Pass<F, W, Once<D>, Once<C>>,
+    stop: &Stop,
+    halt: Halt,
+) -> Result<Outcome, RunError>
+where
+    F: Fn(usize) -> FeedRole + Send + Sync + 'static,
+    W: Fn(usize) -> WorkRole + Send + Sync + 'static,
+    FeedRole: Feed,
+    WorkRole: Work<Batch = FeedRole::Batch>,
+    D: Fold<Input = WorkRole::Output>,
+    C: Commit,
+{
+    let shape = shape.at_least_one().among(cluster.as_ref().map_or(1, Cluster::processes));
     let (course, stop, halt) = (Course::new(shape.span), stop.clone(), once(halt));
     let Pass { feed, work, fold, commit } = roles;
-    let (fold, commit) = (Once::new(fold), Once::new(commit));
-    let whole = course.clone();
-    run(shape.workers, &whole, move |scope: Scope<'_, u64>| {
+    let (whole, cluster) = (course.clone(), cluster.map(|cluster| (cluster, Halt::clone(&halt))));
+    run(shape.workers, cluster, &whole, move |scope: Scope<'_, u64>| {
         let worker = scope.index();
         let (done, in_flight) = scope.feedback(shape.window);
         let (sealed, uncommitted) = scope.feedback(shape.uncommitted);
         let behind = in_flight.concat(uncommitted);
 
-        let (folded, progress) = paced(scope, &course, shape.shards, shape.window, &stop, behind)
+        let (folded, progress) = paced(scope, &course, shape.shards, &stop, behind)
             .on_device("feed", &halt, Some(feeding(feed(worker))))
             .on_device("work", &halt, Some(working("work", work(worker))))
             .in_order(course.resume(), shape.shards)

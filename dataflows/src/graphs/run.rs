@@ -50,12 +50,17 @@ pub enum RunError {
     },
 }
 
-/// Builds the graph on each worker, and steps it until the course is run.
-pub(super) fn run<B>(workers: usize, course: &Course, build: B) -> Result<Outcome, RunError>
+/// Builds the graph on each worker, of this process alone or of one of a cluster, and steps it until the course is run.
+pub(super) fn run<B>(
+    workers: usize,
+    cluster: Option<(Cluster, Halt)>,
+    course: &Course,
+    build: B,
+) -> Result<Outcome, RunError>
 where
     B: for<'scope> Fn(Scope<'scope, u64>) + Send + Sync + 'static,
 {
-    let threads = Threads { workers, serialize: false, cluster: None };
+    let threads = Threads { workers, serialize: false, cluster };
     execute(threads, move |worker| {
         worker.dataflow(&build);
         while worker.step_or_park(None) {}
@@ -122,6 +127,11 @@ pub(super) struct Once<R>(Mutex<Option<R>>);
 impl<R> Once<R> {
     pub(super) fn new(role: R) -> Self {
         Once(Mutex::new(Some(role)))
+    }
+
+    /// No role: worker 0 is in another process.
+    pub(super) fn elsewhere() -> Self {
+        Once(Mutex::new(None))
     }
 
     /// The role, on the worker that hosts it.

@@ -1,6 +1,10 @@
 //! The source: the places of the micro-batches, no faster than they are consumed.
+//!
+//! There is one, on worker 0, and the places are dealt from it to the workers of all processes. So there is one that
+//! can move the end of the run, and nobody who could have gone beyond it: see [`course`](crate::course).
 
 use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Exchange;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, StreamVec};
@@ -8,12 +12,11 @@ use timely::dataflow::{Scope, StreamVec};
 use crate::course::Course;
 use crate::time::{At, Step, Stop};
 
-/// Sends the places of each step of the course, in order: on each worker those of the shards it hosts.
+/// Sends the places of each step of the course, in order: to each worker those of the shards it hosts.
 ///
 /// Takes `behind`, of which only the frontier matters: step `t` is sent once it has passed `t`. Made of
 /// feedback edges it bounds what is in flight, on all workers together since frontiers are global.
-/// Where a stop is requested, the source on worker 0 moves the end of the course by `window` steps from
-/// where it stands, which no source can have passed if one of the edges is a window of so many steps.
+/// Where a stop is requested, the step at which the source stands is the last, or that of the next checkpoint.
 ///
 /// # Examples
 /// ```
@@ -27,7 +30,7 @@ use crate::time::{At, Step, Stop};
 ///     let course = Course::new(Span { resume: 3, end: 5, every: 0 });
 ///     let (done, behind) = scope.feedback(1);
 ///     let mut expected = vec![(3, 0), (3, 1), (4, 0), (4, 1)].into_iter();
-///     paced(scope, &course, 2, 1, &Stop::new(), behind)
+///     paced(scope, &course, 2, &Stop::new(), behind)
 ///         .inspect(move |at| assert_eq!(Some((at.step.0, at.shard)), expected.next()))
 ///         .flat_map(|_| None)
 ///         .connect_loop(done);
@@ -37,12 +40,11 @@ pub fn paced<'scope>(
     scope: Scope<'scope, u64>,
     course: &Course,
     shards: u32,
-    window: u64,
     stop: &Stop,
     behind: StreamVec<'scope, u64, ()>,
 ) -> StreamVec<'scope, u64, At> {
     let (course, stop) = (course.clone(), stop.clone());
-    let (index, peers) = (scope.index(), scope.peers());
+    let is_source = scope.index() == 0;
     let mut builder = OperatorBuilder::new("Paced".to_owned(), scope);
     let activator = scope.activator_for(builder.operator_info().address);
     // Not connected to the output: we listen to a frontier, and answer no message.
@@ -50,7 +52,8 @@ pub fn paced<'scope>(
     let (output, places) = builder.new_output_connection([]);
     let mut output = OutputBuilder::from(output);
     builder.build(move |mut capabilities| {
-        let mut capability = capabilities.pop();
+        // The others let go of theirs at once, and say nothing.
+        let mut capability = capabilities.pop().filter(|_| is_source);
         if let Some(capability) = &mut capability {
             capability.downgrade(&course.resume().0);
         }
@@ -59,8 +62,8 @@ pub fn paced<'scope>(
                 return;
             };
             let step = *next.time();
-            if index == 0 && stop.requested() {
-                let earliest = Step(step.saturating_add(window));
+            if stop.requested() {
+                let earliest = Step(step.saturating_add(1));
                 let end = match stop.waits_for_checkpoint() {
                     true => course.next_planned(earliest),
                     false => earliest,
@@ -76,15 +79,12 @@ pub fn paced<'scope>(
                 return; // Scheduled again when that changes.
             }
             let mut handle = output.activate();
-            handle.session(&*next).give_iterator(
-                (0..shards)
-                    .filter(|shard| *shard as usize % peers == index)
-                    .map(|shard| At { step: Step(step), shard }),
-            );
+            let places = (0..shards).map(|shard| At { step: Step(step), shard });
+            handle.session(&*next).give_iterator(places);
             next.downgrade(&(step + 1));
             // One step an activation: a source that loops starves the others.
             activator.activate();
         }
     });
-    places
+    places.exchange(|at: &At| at.shard.into())
 }

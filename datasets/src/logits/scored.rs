@@ -2,17 +2,23 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::error::SampleFault;
 use crate::shard::SampleId;
 
 /// A sample, scored by a teacher. Position `i` is the distribution of `tokens[i + 1]`; there is one fewer than tokens.
 ///
 /// Lists of positions are flat. The entries of position `i` are `bounds[i]..bounds[i + 1]`, the most probable first.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// It is serialised to go from one process to another, in whatever form these choose; what is kept is a cache's row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scored {
     /// Its name: see [`Identity::sample_id`](super::Identity::sample_id).
+    #[serde(with = "name")]
     pub id: SampleId,
     /// Where its text came from.
+    #[serde(with = "shared")]
     pub source: Arc<str>,
     /// What the teacher read.
     pub tokens: Vec<u32>,
@@ -34,7 +40,7 @@ pub struct Scored {
 }
 
 /// The last entries of a position, where they are sampled: see [`sampling`](super::sampling).
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Drawn {
     /// How many they are.
     pub count: u32,
@@ -170,5 +176,45 @@ impl Scored {
         let mass = log_probs[..head].iter().map(|log| f64::from(*log).exp()).sum::<f64>()
             + f64::from(tail).exp();
         if (mass - 1.0).abs() > 2e-3 { Err(SampleFault::Mass { mass }) } else { Ok(()) }
+    }
+}
+
+/// A name as its bytes.
+mod name {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::shard::SampleId;
+
+    pub(super) fn serialize<S: Serializer>(
+        id: &SampleId,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        id.0.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<SampleId, D::Error> {
+        Deserialize::deserialize(deserializer).map(SampleId)
+    }
+}
+
+/// A text that is shared here, and is not there.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        text: &Arc<str>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(text)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Arc<str>, D::Error> {
+        String::deserialize(deserializer).map(Arc::from)
     }
 }

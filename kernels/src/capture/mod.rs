@@ -12,7 +12,6 @@ mod tiled;
 use burn::tensor::{Int, Tensor};
 
 use crate::host::{fits, take, take_ints};
-use crate::loss::head::chunk_tokens;
 use crate::loss::{Rest, Sparse};
 use tiled::{Row, see, tiled};
 
@@ -53,6 +52,11 @@ impl Captured {
     }
 }
 
+/// Beyond so many words the host goes by tiles of words, which leave the head where it is; below, by chunks of tokens.
+const MANY_WORDS: usize = 1 << 16;
+/// Bytes of the logits of a chunk, unless there are very many words: they stay in a cache.
+const CHUNK_BYTES: usize = 4 << 20;
+
 /// The `k` most probable words of each token; all of them, where the vocabulary has no more.
 ///
 /// # Shapes
@@ -65,24 +69,26 @@ pub fn capture(
     labels: &Tensor<1, Int>,
     k: usize,
 ) -> Captured {
-    let k = k.clamp(1, head.dims()[1]);
+    let [_, vocab] = head.dims();
+    let k = k.clamp(1, vocab);
     let labels_here = take_ints(labels.clone());
-    if fits(hidden) && fits(head) {
+    if fits(hidden) && fits(head) && vocab > MANY_WORDS {
         return tiled(hidden, head, &labels_here, k);
     }
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
-    if k <= cube::MOST {
+    if k <= cube::MOST && crate::cube::holds(hidden) {
         return cube::capture(hidden, head, &labels_here, k);
     }
     chunked(hidden, head, &labels_here, k)
 }
 
-/// More words than the kernel keeps, or logits of another type: the host sees them, a chunk of tokens at a time.
+/// The host sees the logits of all words, a chunk of tokens at a time: of a device where the kernel does not keep as many.
 fn chunked(hidden: &Tensor<2>, head: &Tensor<2>, labels: &[i64], k: usize) -> Captured {
     let [_, vocab] = head.dims();
     let mut rows: Vec<Row> = labels.iter().map(|label| Row::new(*label, k)).collect();
-    for (index, rows) in rows.chunks_mut(chunk_tokens(vocab)).enumerate() {
-        let states = hidden.clone().narrow(0, index * chunk_tokens(vocab), rows.len());
+    let tokens = (CHUNK_BYTES / 4 / vocab).clamp(128, 4096);
+    for (index, rows) in rows.chunks_mut(tokens).enumerate() {
+        let states = hidden.clone().narrow(0, index * tokens, rows.len());
         see(rows, &mut take(states.matmul(head.clone())), 0);
     }
     Captured::of(rows.into_iter(), k)
@@ -102,9 +108,9 @@ mod tests {
         let ids = Tensor::<1, Int>::from_ints(labels, &hidden.device());
         let z = take(hidden.clone().matmul(head.clone()));
         for k in [1, 17, 64, vocab, vocab + 1] {
-            let found = capture(&hidden, &head, &ids, k);
+            let by_chunks = capture(&hidden, &head, &ids, k);
             let k = k.min(vocab);
-            let by_chunks = chunked(&hidden, &head, &labels.map(i64::from), k);
+            let found = tiled(&hidden, &head, &labels.map(i64::from), k);
             assert_eq!((found.k, found.ids.len()), (k, tokens * k));
             for (token, z) in z.chunks(vocab).enumerate() {
                 let mass: f64 = z.iter().map(|z| f64::from(*z).exp()).sum();

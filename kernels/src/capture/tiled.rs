@@ -21,6 +21,24 @@ pub(super) struct Row {
     pub(super) label_logit: f32,
 }
 
+/// What a row needs while it is seen.
+#[derive(Default)]
+struct Scratch {
+    /// The largest logit of each block of a tile.
+    largest: Vec<f32>,
+    sorted: Vec<f32>,
+}
+
+/// No logit below this is among the `k` largest: it is the `k`-th largest of blocks' largest ones, which are logits too.
+fn floor(largest: &[f32], k: usize, sorted: &mut Vec<f32>) -> f32 {
+    if largest.len() <= k {
+        return f32::NEG_INFINITY;
+    }
+    sorted.clear();
+    sorted.extend(largest);
+    *sorted.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a)).1
+}
+
 /// Whether `a` is to be given up before `b`: the smaller logit, of equals the larger id.
 #[inline(always)]
 fn is_less(a: (f32, u32), b: (f32, u32)) -> bool {
@@ -40,21 +58,29 @@ impl Row {
     }
 
     #[inline(always)]
-    fn see(&mut self, z: &mut [f32], first: usize) {
+    fn see(&mut self, z: &mut [f32], first: usize, scratch: &mut Scratch) {
         if let Some(z) = self.label.and_then(|label| z.get(label.wrapping_sub(first))) {
             self.label_logit = *z;
         }
-        let tile_max = max(z);
+        let Scratch { largest, sorted } = scratch;
+        largest.clear();
+        largest.extend(z.chunks(LANES).map(max));
+        let tile_max = max(largest);
         if tile_max > self.max {
             self.rest *= if self.rest > 0.0 { exp(self.max - tile_max) } else { 0.0 };
             self.max = tile_max;
         }
+        let floor = floor(largest, self.k, sorted);
         for (block, z) in z.chunks_mut(LANES).enumerate() {
             // Most blocks have nothing for the heap, and are passed over at once.
-            if self.top.len() == self.k && max(z) <= self.top[0].0 {
+            let is_full = self.top.len() == self.k;
+            if largest[block] < floor || is_full && largest[block] <= self.top[0].0 {
                 continue;
             }
             for (i, z) in z.iter_mut().enumerate() {
+                if *z < floor {
+                    continue;
+                }
                 let id = first + block * LANES + i;
                 self.offer(z, u32::try_from(id).unwrap_or(u32::MAX));
             }
@@ -106,10 +132,11 @@ impl Row {
 /// A tile, by all rows.
 pub(super) fn see(rows: &mut [Row], z: &mut [f32], first: usize) {
     let len = z.len() / rows.len().max(1);
-    rows.par_iter_mut().zip(z.par_chunks_mut(len.max(1))).for_each(|(row, z)| {
+    let rows = rows.par_iter_mut().zip(z.par_chunks_mut(len.max(1)));
+    rows.for_each_init(Scratch::default, |scratch, (row, z)| {
         wide(
             #[inline(always)]
-            || row.see(z, first),
+            || row.see(z, first, scratch),
         );
     });
 }

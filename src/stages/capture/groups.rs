@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use datasets::logits::Cache;
+use datasets::store::{Digest, Hasher};
 
 use super::super::logits::wanted::Wanted;
 
@@ -65,6 +66,18 @@ impl Groups {
         there.map(|sample| u64::from(sample.tokens)).sum()
     }
 
+    /// A digest of which samples are asked about together, and in which order.
+    pub fn digest(&self) -> Digest {
+        let mut hasher = Hasher::new();
+        for group in &self.groups {
+            hasher.update(&(group.len() as u64).to_le_bytes());
+            self.samples[group.clone()].iter().for_each(|sample| {
+                hasher.update(&sample.id.0);
+            });
+        }
+        hasher.digest()
+    }
+
     /// A group, and its window; none, if there are not so many.
     pub fn get(&self, index: u64) -> Option<(&[Wanted], usize)> {
         let index = usize::try_from(index).ok()?;
@@ -113,6 +126,8 @@ mod tests {
         seen.sort_unstable();
         assert_eq!(seen, (0..5000).collect::<Vec<_>>());
         assert_eq!(real, groups.tokens());
+        assert_eq!(groups.digest(), Groups::new(all.clone(), 4096).digest());
+        assert_ne!(groups.digest(), Groups::new(all, 2048).digest(), "grouped otherwise");
         assert!(padded * 100 < real * 103, "{padded} for {real}");
     }
 

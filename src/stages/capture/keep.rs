@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use dataflows::roles::{Commit, Fold, Part, Staging};
-use dataflows::{At, Failure, InProcess, Step};
+use dataflows::{At, Failure, Step};
 use datasets::logits::{CacheWriter, Scored};
 use serde_json::json;
 
@@ -26,9 +26,9 @@ pub struct Keeping {
 }
 
 impl Fold for Keeping {
-    type Input = InProcess<Vec<Scored>>;
+    type Input = Vec<Scored>;
 
-    fn fold(&mut self, _: At, InProcess(scored): Self::Input) -> Result<(), Failure> {
+    fn fold(&mut self, _: At, scored: Vec<Scored>) -> Result<(), Failure> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         for sample in &scored {
             writer.push(sample).map_err(Failure::of)?;

@@ -3,24 +3,29 @@
 //! | module | its role in [`pass`](dataflows::graphs::pass) |
 //! |---|---|
 //! | [`groups`] | which samples are asked about together: a pure function of what was missing at the beginning |
+//! | [`missing`] | these groups, of a run's text and cache |
 //! | [`read`] | the samples of a group, but for those that are there by now |
 //! | [`keep`] | adds what the teacher thinks to the cache |
+//! | [`mod@hand`] | the pass in the other processes of a run: they read and ask, and the first one keeps |
 //!
 //! The stage has no checkpoint of its own. The cache's log is what it goes on from: a sample that is committed is not asked
 //! about again, whoever committed it and when. For one thing it has a memory, `begun.json`: the commit that it began after.
 //! By that the groups are the same however often it is stopped, and so are their padding and their rounding: the cache ends
-//! with the same content, bit for bit, whatever the number of workers.
+//! with the same content, bit for bit, whatever the number of workers and of processes.
 
 pub mod groups;
+pub mod hand;
 pub mod keep;
+pub mod missing;
 pub mod read;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use dataflows::graphs::{Pass, pass};
+use dataflows::graphs::cluster::Cluster;
+use dataflows::graphs::{Pass, pass_with_hands};
 use dataflows::roles::Work;
-use dataflows::{At, Failure, InProcess, Outcome, Shape, Span};
+use dataflows::{At, Failure, Halt, Outcome};
 use datasets::logits::{Cache, CacheWriter, Identity, Scored, Sizes};
 use datasets::store::{create_dir_all, sealed};
 use serde::{Deserialize, Serialize};
@@ -28,7 +33,8 @@ use serde_json::json;
 
 use super::context::Context;
 use super::data::Data;
-use super::logits::wanted::{Balance, Wanted, wanted};
+use super::hands::Hands;
+use super::logits::wanted::{Wanted, wanted};
 use super::logits::{captured_in, whose};
 use super::models;
 use super::prepare::Kind;
@@ -36,9 +42,9 @@ use super::sources::{self, Opened};
 use super::train::in_working_type;
 use crate::error::Error;
 use crate::logits::{Asked, Scorer};
-use groups::Groups;
+pub use hand::{Task, hand};
 use keep::{Committed, Keeping};
-use read::Reading;
+use missing::Missing;
 
 /// Its name.
 pub const STAGE: &str = "capture";
@@ -84,51 +90,63 @@ pub fn capture(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
         Some(commit) => Some(Cache::open_at(&dir, Some(&identity), Some(commit))?),
         None => None,
     };
-    let balance = Balance::of(&all, &sources, then.as_ref())?;
-    let groups = Groups::new(balance.missing, capture.batch_tokens);
-    let steps = groups.len().div_ceil(u64::from(SHARDS));
-    let total = groups.tokens();
-    if steps > 0 {
+    let (found, around) = (now.commit(), (data.bos, data.eos));
+    let missing =
+        Missing::of(&all, sources, then.as_ref(), Some(now), capture.batch_tokens, around)?;
+    let (wanted, total) = (all.len(), missing.tokens());
+    drop(all);
+    if missing.steps() > 0 {
+        if ctx.stop.requested() {
+            return Err(ctx.stopped(STAGE, 0, missing.steps()));
+        }
+        let (groups, dtype) = (missing.digest(), hand::dtype(ctx));
+        let task = Task { began: before.commit, found, groups, dtype };
+        // Before the teacher is read here: they read theirs meanwhile.
+        let (hands, cluster) = Hands::call(ctx, &task)?;
+        if cluster.is_some() {
+            ctx.run.events.push("hands", json!({"stage": STAGE, "pids": hands.pids()}));
+        }
         let teacher = in_working_type(ctx, &models::original(ctx, data)?);
         let scorer = Scorer { teacher, vocab_size: identity.vocab_size, profile };
-        run(ctx, data, groups, steps, sources, Arc::new(now), scorer, writer)?;
+        run(ctx, missing, scorer, writer, hands, cluster)?;
     }
-    finish(ctx, &dir, &identity, all.len(), total)
+    finish(ctx, &dir, &identity, wanted, total)
 }
 
-#[expect(clippy::too_many_arguments, reason = "what the roles of the graph are made of, each once")]
+/// Asks about what is missing, with the hands, and keeps what the teacher says.
 fn run(
     ctx: &Arc<Context>,
-    data: &Data,
-    groups: Groups,
-    steps: u64,
-    sources: Vec<Opened>,
-    now: Arc<Cache>,
+    missing: Missing,
     scorer: Scorer,
     writer: CacheWriter,
+    hands: Hands,
+    cluster: Option<Cluster>,
 ) -> Result<(), Error> {
-    if ctx.stop.requested() {
-        return Err(ctx.stopped(STAGE, 0, steps));
-    }
-    let done = groups.tokens_in(&now);
-    let (groups, sources) = (Arc::new(groups), Arc::new(sources));
-    ctx.progress.begin(STAGE, "tokens", done, groups.tokens());
-    let around = (data.bos, data.eos);
-    let (reading, of) = (Arc::clone(&groups), Arc::clone(&sources));
-    let feed = move |_| Reading::new(&reading, &of, &now, around);
+    let (shape, steps, done) = (missing.shape(ctx.workers), missing.steps(), missing.done());
+    ctx.progress.begin(STAGE, "tokens", done, missing.tokens());
+    let feed = move |_| missing.reading();
     let work = move |_| Scoring { scorer: scorer.clone() };
     let shard_tokens =
         ctx.run.recipe.capture.as_ref().map_or(0, |capture| capture.shard_tokens.get());
     let writer = Arc::new(Mutex::new(writer));
     let fold = Keeping { ctx: Arc::clone(ctx), writer, shard_tokens, open: 0, done };
-    let span = Span { resume: 0, end: steps, every: 0 };
-    let shape =
-        Shape { workers: ctx.workers, shards: SHARDS, window: WINDOW, uncommitted: WINDOW, span };
     let roles = Pass { feed, work, fold, commit: Committed };
-    match pass(&shape, roles, &ctx.stop, ctx.halt(STAGE))? {
+    let hands = Arc::new(Mutex::new(hands));
+    let outcome = pass_with_hands(cluster, &shape, roles, &ctx.stop, halt(ctx, &hands))?;
+    hands.lock().unwrap_or_else(PoisonError::into_inner).end();
+    match outcome {
         Outcome::Finished => Ok(()),
         Outcome::Stopped { step } => Err(ctx.stopped(STAGE, step.0, steps)),
     }
+}
+
+/// Ends the process where the graph cannot go on; of a hand that is lost it says how it ended.
+fn halt(ctx: &Arc<Context>, hands: &Arc<Mutex<Hands>>) -> Halt {
+    let (halt, hands) = (ctx.halt(STAGE), Arc::clone(hands));
+    Arc::new(move |failure: Failure| {
+        let failure = hands.lock().unwrap_or_else(PoisonError::into_inner).explain(failure);
+        halt(failure);
+    })
 }
 
 /// Says what there is now, and seals the stage.
@@ -189,9 +207,9 @@ struct Scoring {
 
 impl Work for Scoring {
     type Batch = Vec<Asked>;
-    type Output = InProcess<Vec<Scored>>;
+    type Output = Vec<Scored>;
 
     fn work(&mut self, _: At, asked: Vec<Asked>) -> Result<Self::Output, Failure> {
-        Ok(InProcess(self.scorer.score(asked)))
+        Ok(self.scorer.score(asked))
     }
 }

@@ -20,25 +20,25 @@ pub struct Reading {
     groups: Arc<Groups>,
     sources: Arc<Vec<Opened>>,
     names: Vec<Arc<str>>,
-    cache: Arc<Cache>,
+    cache: Option<Arc<Cache>>,
     around: (Option<u32>, Option<u32>),
     window: Option<usize>,
     decoded: HashMap<(u32, u32, u32), TokenLists>,
 }
 
 impl Reading {
-    /// Of groups of samples that lie in sources; those that are in the cache are passed over.
+    /// Of groups of samples that lie in sources; those that are in a cache are passed over.
     pub fn new(
         groups: &Arc<Groups>,
         sources: &Arc<Vec<Opened>>,
-        cache: &Arc<Cache>,
+        cache: Option<&Arc<Cache>>,
         around: (Option<u32>, Option<u32>),
     ) -> Self {
         Self {
             groups: Arc::clone(groups),
             names: sources.iter().map(|(name, _)| name.as_str().into()).collect(),
             sources: Arc::clone(sources),
-            cache: Arc::clone(cache),
+            cache: cache.map(Arc::clone),
             around,
             window: None,
             decoded: HashMap::new(),
@@ -72,7 +72,9 @@ impl Feed for Reading {
         if self.window.replace(window) != Some(window) {
             self.decoded.clear();
         }
-        let missing = group.iter().filter(|sample| !self.cache.contains(sample.id));
+        let is_there =
+            |sample: &&Wanted| self.cache.as_ref().is_some_and(|cache| cache.contains(sample.id));
+        let missing = group.iter().filter(|sample| !is_there(sample));
         let missing: Vec<Wanted> = missing.copied().collect();
         missing
             .iter()

@@ -39,7 +39,7 @@ impl Listening {
     }
 
     /// Says its address to who spawned it, hears those of all, and connects: the side of the process, where
-    /// [`introduce`] is the other. `heard` and `said` are its standard input and output.
+    /// [`introduce`](super::introduce) is the other. `heard` and `said` are its standard input and output.
     ///
     /// # Errors
     /// Where it hears something else, or the processes do not connect in `limit`.
@@ -49,6 +49,18 @@ impl Listening {
         said: &mut impl Write,
         limit: Duration,
     ) -> Result<Cluster, ClusterError> {
+        self.introduced(heard, said)?.connect(limit)
+    }
+
+    /// The first half of [`meet`](Self::meet): with it `heard` has said all.
+    ///
+    /// # Errors
+    /// Where it hears something else.
+    pub fn introduced(
+        self,
+        heard: &mut impl BufRead,
+        said: &mut impl Write,
+    ) -> Result<Introduced, ClusterError> {
         let talk = |source| ClusterError::Talk { source };
         writeln!(said, "{}", self.address).and_then(|()| said.flush()).map_err(talk)?;
         let mut line = String::new();
@@ -68,7 +80,7 @@ impl Listening {
             .collect::<Result<Vec<SocketAddr>, _>>()?;
         let index = usize::try_from(index).ok().filter(|index| *index < addresses.len());
         let index = index.ok_or_else(|| meet("an index of the addresses", Some(line.trim())))?;
-        self.connect(index, &addresses, secret, limit)
+        Ok(Introduced { listening: self, index, addresses, secret })
     }
 
     /// Connects to the others, of which each does the same: this is the process `index` of `addresses`.
@@ -113,31 +125,23 @@ impl Listening {
     }
 }
 
-/// Reads the address that each process says, and says to each the secret, its index, and all addresses: the
-/// side of who spawned them, in the order of their indices.
-///
-/// # Errors
-/// Where one says something else or nothing.
-pub fn introduce<R: BufRead, W: Write>(
-    processes: &mut [(R, W)],
+/// A process that knows of the others, and is not connected yet.
+#[derive(Debug)]
+pub struct Introduced {
+    listening: Listening,
+    index: usize,
+    addresses: Vec<SocketAddr>,
     secret: u64,
-) -> Result<(), ClusterError> {
-    let talk = |source| ClusterError::Talk { source };
-    let mut addresses = String::new();
-    for (said, _) in &mut *processes {
-        let mut line = String::new();
-        said.read_line(&mut line).map_err(talk)?;
-        let address: SocketAddr = line.trim().parse().map_err(|_| ClusterError::Meet {
-            expected: "an address",
-            found: line.trim().to_owned(),
-        })?;
-        addresses = format!("{addresses} {address}");
+}
+
+impl Introduced {
+    /// The second half of [`meet`](Listening::meet).
+    ///
+    /// # Errors
+    /// Where the processes do not connect in `limit`.
+    pub fn connect(self, limit: Duration) -> Result<Cluster, ClusterError> {
+        self.listening.connect(self.index, &self.addresses, self.secret, limit)
     }
-    for (index, (_, heard)) in processes.iter_mut().enumerate() {
-        writeln!(heard, "{secret} {index}{addresses}").map_err(talk)?;
-        heard.flush().map_err(talk)?;
-    }
-    Ok(())
 }
 
 fn hello(secret: u64, index: usize) -> [u8; 24] {

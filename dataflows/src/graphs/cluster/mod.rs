@@ -6,7 +6,8 @@
 //! # Meeting
 //!
 //! Each process binds a [`Listening`] socket to any free port, and says its address on its standard output.
-//! Who spawned them reads these, and says all of them to each on its standard input ([`introduce`]). So
+//! Who spawned them reads these, and says all of them to each on its standard input ([`introduce`]; or
+//! [`Listening::lead`], where the parent is the first of the processes itself). So
 //! a port that is free is never let go to be taken by another before it is used. Each process then connects
 //! to all before it, and waits for all after it. It says who it is by 24 bytes: the magic `stillfl1`, the
 //! secret that all were told, and its index, both 64 bits, little-endian; whoever says anything else is
@@ -31,6 +32,7 @@
 
 mod link;
 mod meet;
+mod parent;
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -41,7 +43,8 @@ use thiserror::Error;
 use crate::failure::Halt;
 
 pub(super) use link::Link;
-pub use meet::{Listening, introduce};
+pub use meet::{Introduced, Listening};
+pub use parent::introduce;
 
 /// Processes that did not meet, or did not stay together.
 #[derive(Debug, Error)]

@@ -4,6 +4,7 @@ mod bounds;
 mod failing;
 mod fakes;
 mod oracle;
+mod processes;
 mod search;
 mod stopping;
 mod throughput;

@@ -57,18 +57,18 @@ fn a_run_that_is_stopped_at_random_seals_and_goes_on_to_the_same_bytes() {
 }
 
 #[test]
-fn a_stop_before_the_first_step_ends_a_window_later() {
+fn a_stop_before_the_first_step_ends_after_it() {
     let stop = Stop::new();
     stop.request();
     for workers in [1, 2, 3] {
         let world = World::default();
         let span = Span { resume: 0, end: 60, every: 0 };
         let shape = Shape { workers, shards: 3, window: 4, uncommitted: 60, span };
-        assert_eq!(world.distil(&shape, &stop), Outcome::Stopped { step: Step(4) });
-        assert_eq!(world.disk().checkpoints.keys().collect::<Vec<_>>(), [&4]);
-        // A span no longer than the window is not cut short, and so not stopped.
+        assert_eq!(world.distil(&shape, &stop), Outcome::Stopped { step: Step(1) });
+        assert_eq!(world.disk().checkpoints.keys().collect::<Vec<_>>(), [&1]);
+        // A span of one step is not cut short, and so not stopped.
         let world = World::default();
-        let shape = Shape { span: Span { end: 4, ..span }, ..shape };
+        let shape = Shape { span: Span { end: 1, ..span }, ..shape };
         assert_eq!(world.distil(&shape, &stop), Outcome::Finished);
     }
 }
@@ -78,7 +78,7 @@ fn a_stop_that_waits_for_a_checkpoint_leaves_none_that_was_not_planned() {
     let asked = Stop::new();
     let stop = asked.at_checkpoints();
     asked.request();
-    for (resume, window, expected) in [(0, 4, 7), (0, 7, 7), (7, 4, 14), (14, 8, 28)] {
+    for (resume, window, expected) in [(0, 4, 7), (0, 7, 7), (7, 4, 14), (14, 8, 21)] {
         let world = World::default();
         let first = Span { resume: 0, end: resume, every: 7 };
         let shape = Shape { workers: 2, shards: 3, window, uncommitted: 7, span: first };

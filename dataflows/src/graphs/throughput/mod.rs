@@ -3,11 +3,11 @@
 //! ```text
 //!        .---- in flight ----.
 //!        v                   |
-//!      paced --> make ==> fold
+//!      paced ==> make ==> fold
 //! ```
 //!
-//! `=` crosses workers, by a hash of the key of the batch, where there is an exchange. All stages run on
-//! each worker of each process: the places of a step are dealt to them in turn.
+//! `=` crosses workers: the places of a step are dealt to them in turn, and what is made there goes on by a hash of
+//! the key of the batch, where there is an exchange. All stages run on each worker of each process.
 //!
 //! # What is measured
 //!
@@ -159,7 +159,7 @@ fn run(worker: &mut Worker, graph: Throughput) -> Measured {
 fn build(scope: Scope<'_, u64>, graph: Throughput, measured: &Rc<Cell<Measured>>) {
     let course = Course::new(Span { resume: 0, end: graph.steps, every: 0 });
     let (done, behind) = scope.feedback(graph.window);
-    let places = paced(scope, &course, graph.per_step, graph.window, &Stop::new(), behind);
+    let places = paced(scope, &course, graph.per_step, &Stop::new(), behind);
     let folded = match (graph.container, graph.exchange) {
         (Container::Records, _) => records::<Vec<u8>>(places, graph, measured),
         (Container::Bytes, _) => records::<Blob>(places, graph, measured),
