@@ -6,7 +6,7 @@
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use crate::host::{fits, give, take, wide};
+use crate::host::{fits, hold, take, wide};
 
 const BLOCK: usize = 1 << 14;
 
@@ -56,9 +56,9 @@ impl AdamW {
             let kept = state.weight * (1.0 - self.learning_rate * self.weight_decay);
             return Moments { weight: kept - step * self.learning_rate, first: m, second: v };
         }
-        let (dims, device) = (state.weight.dims(), state.weight.device());
-        let (mut w, mut m, mut v) = (take(state.weight), take(state.first), take(state.second));
-        let g = take(gradient);
+        let device = state.weight.device();
+        let (mut w, mut m, mut v) = (hold(state.weight), hold(state.first), hold(state.second));
+        let g = hold(gradient);
         let (beta1, beta2, scale) =
             (self.beta1 as f32, self.beta2 as f32, self.gradient_scale as f32);
         let (fresh1, fresh2) = ((1.0 - self.beta1) as f32, (1.0 - self.beta2) as f32);
@@ -82,8 +82,8 @@ impl AdamW {
                     },
                 );
             });
-        let tensor = |x| give(x, dims, &device);
-        Moments { weight: tensor(w), first: tensor(m), second: tensor(v) }
+        let [weight, first, second] = [w, m, v].map(|held| held.tensor(&device));
+        Moments { weight, first, second }
     }
 }
 
@@ -98,7 +98,7 @@ pub fn sum_of_squares<const D: usize>(gradient: &Tensor<D>) -> f64 {
         let rows = if D > 1 { squares.sum_dim(D - 1) } else { squares };
         return take(rows).into_iter().map(f64::from).sum();
     }
-    let gradient = take(gradient.clone());
+    let gradient = hold(gradient.clone());
     let parts: Vec<f64> = gradient
         .par_chunks(BLOCK)
         .map(|g| g.iter().map(|g| f64::from(*g) * f64::from(*g)).sum())

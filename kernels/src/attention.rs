@@ -8,7 +8,7 @@ use burn::tensor::{Bool, Int, Tensor};
 use rayon::prelude::*;
 
 use crate::Device;
-use crate::host::{exp, fits, give, max, sum, sum2, take, wide};
+use crate::host::{exp, fits, hold, max, sum, sum2, wide};
 
 /// Where the documents of packed sequences begin, so that attention does not cross them.
 ///
@@ -89,7 +89,7 @@ fn causal_softmax(
         return softmax((scores * scale).mask_fill(hidden, -1e4f32), 3);
     }
     let device = scores.device();
-    let mut p = take(scores);
+    let mut p = hold(scores);
     let scale = scale as f32;
     p.par_chunks_mut(keys).enumerate().for_each(|(i, row)| {
         let query = i % rows % seq;
@@ -108,7 +108,7 @@ fn causal_softmax(
         before.fill(0.0);
         hidden.fill(0.0);
     });
-    give(p, dims, &device)
+    p.tensor(&device)
 }
 
 /// Which keys a row's query may not see, for devices whose memory is not ours.
@@ -140,13 +140,13 @@ fn hidden_keys(
 /// `scale · P (dP − Σ_keys P dP)`; a key that was not seen has probability zero, and so no gradient.
 #[expect(clippy::cast_possible_truncation, reason = "f32 is the scores' type")]
 fn softmax_backward(p: Tensor<4>, dp: Tensor<4>, scale: f64) -> Tensor<4> {
-    let dims @ [_, _, _, keys] = p.dims();
+    let [_, _, _, keys] = p.dims();
     if !fits(&p) || !fits(&dp) {
         let dot = (p.clone() * dp.clone()).sum_dim(3);
         return p * (dp - dot) * scale;
     }
     let device = p.device();
-    let (p, mut ds) = (take(p), take(dp));
+    let (p, mut ds) = (hold(p), hold(dp));
     let scale = scale as f32;
     ds.par_chunks_mut(keys).zip(p.par_chunks(keys)).for_each(|(ds, p)| {
         wide(
@@ -157,7 +157,7 @@ fn softmax_backward(p: Tensor<4>, dp: Tensor<4>, scale: f64) -> Tensor<4> {
             },
         );
     });
-    give(ds, dims, &device)
+    ds.tensor(&device)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! CPU the kernels of this crate therefore take the buffer out, make one pass, and put it back; the
 //! tensor operations stay beside them as the path of every other device, and as the reference.
 
+use std::ops::{Deref, DerefMut};
+
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 /// Whether the tensors of `device` live in host memory.
@@ -25,6 +27,37 @@ pub(crate) fn fits<const D: usize>(tensor: &Tensor<D>) -> bool {
 #[must_use]
 pub fn take<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().try_into_vec().expect("converted to f32")
+}
+
+/// The memory of a tensor of f32 in a host's memory, to be read and written where it is.
+///
+/// Where `take` would copy: what `burn` allocates has another alignment than a `Vec` has.
+pub(crate) struct Held(TensorData);
+
+/// Takes it, without a copy where nobody else holds it.
+pub(crate) fn hold<const D: usize>(tensor: Tensor<D>) -> Held {
+    Held(tensor.into_data().convert::<f32>())
+}
+
+impl Held {
+    /// As a tensor again.
+    pub(crate) fn tensor<const D: usize>(self, device: &Device) -> Tensor<D> {
+        Tensor::from_data(self.0, device)
+    }
+}
+
+impl Deref for Held {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        self.0.as_slice().expect("converted to f32")
+    }
+}
+
+impl DerefMut for Held {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        self.0.as_mut_slice().expect("converted to f32")
+    }
 }
 
 /// The values of a tensor of integers.

@@ -8,7 +8,7 @@ use burn::tensor::{DType, Tensor};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::host::{fits, give, take};
+use crate::host::{fits, give, hold, take};
 
 /// The sums over samples of one aggregate over the sequence: `Σ a` and `Σ a²` of each channel.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -129,7 +129,7 @@ pub fn sample_sums(x: Tensor<2>, batch: usize) -> SampleSums {
     let [tokens, channels] = x.dims();
     let seq = tokens / batch;
     let samples: Vec<Aggregates> =
-        if fits(&x) { on_host(&take(x), seq, channels) } else { on_device(x, batch, seq) };
+        if fits(&x) { on_host(&hold(x), seq, channels) } else { on_device(x, batch, seq) };
     let mut total = SampleSums::zeros(channels);
     for sample in samples {
         total.mean.push(&sample.mean);
@@ -227,7 +227,7 @@ pub fn head_norms(x: Tensor<2>, heads: usize) -> Tensor<2> {
     if fits(&x) {
         let device = x.device();
         let norm = |head: &[f32]| crate::host::sum(head, |x| x * x).sqrt();
-        let norms = take(x).par_chunks(head_dim).with_min_len(256).map(norm).collect();
+        let norms = hold(x).par_chunks(head_dim).with_min_len(256).map(norm).collect();
         return give(norms, [tokens, heads], &device);
     }
     norms_on_device(x, heads)

@@ -5,7 +5,7 @@
 use burn::tensor::{DType, Tensor};
 use rayon::prelude::*;
 
-use crate::host::{LANES, fits, give, sum, take, wide};
+use crate::host::{LANES, fits, give, hold, sum, take, wide};
 
 /// Normalises each row; also returns `r`, which the backward pass needs.
 ///
@@ -24,7 +24,7 @@ pub fn rms_norm(x: Tensor<2>, gamma: &Tensor<1>, eps: f64) -> (Tensor<2>, Tensor
         return ((x * r.clone() * gamma).cast(dtype), r);
     }
     let device = x.device();
-    let (x, gamma) = (take(x), take(gamma.clone()));
+    let (x, gamma) = (hold(x), take(gamma.clone()));
     let (mut y, mut r) = (vec![0.0f32; tokens * hidden], vec![0.0f32; tokens]);
     let rows = y.par_chunks_mut(hidden).zip(x.par_chunks(hidden)).zip(r.par_iter_mut());
     rows.for_each(|((y, x), r)| {
@@ -63,7 +63,7 @@ pub fn rms_norm_backward(
     gamma: &Tensor<1>,
     dy: Tensor<2>,
 ) -> (Tensor<2>, Tensor<1>) {
-    let [tokens, hidden] = x.dims();
+    let [_, hidden] = x.dims();
     if !fits(&x) || !fits(&dy) {
         let dtype = x.dtype();
         let (x, dy) = (x.cast(DType::F32), dy.cast(DType::F32));
@@ -74,7 +74,7 @@ pub fn rms_norm_backward(
         return (((g - xr * mean) * r).cast(dtype), dgamma);
     }
     let device = x.device();
-    let (x, r, gamma, mut dy) = (take(x), take(r), take(gamma.clone()), take(dy));
+    let (x, r, gamma, mut dy) = (hold(x), hold(r), take(gamma.clone()), hold(dy));
     // Rows are summed in blocks of a fixed size, so that the sum does not depend on the threads.
     let block = 64 * hidden;
     let partial: Vec<Vec<f32>> = dy
@@ -97,7 +97,7 @@ pub fn rms_norm_backward(
     for partial in partial {
         dgamma.iter_mut().zip(partial).for_each(|(sum, part)| *sum += part);
     }
-    (give(dy, [tokens, hidden], &device), give(dgamma, [hidden], &device))
+    (dy.tensor(&device), give(dgamma, [hidden], &device))
 }
 
 /// One row of [`rms_norm_backward`]: `dx` in place of `dy`, and what the row adds to `dγ`.

@@ -7,7 +7,7 @@
 use burn::tensor::{Device, Tensor};
 use rayon::prelude::*;
 
-use crate::host::{fits, give, take};
+use crate::host::{fits, give, hold};
 
 /// Cosines and sines of every position and pair of channels.
 #[derive(Clone, Debug)]
@@ -66,7 +66,8 @@ pub fn rope_split(x: Tensor<2>, batch: usize, heads: usize, tables: &RopeTables)
         return turn(x, tables, Turn::Forward);
     }
     let device = x.device();
-    let (x, half) = (take(x), head_dim / 2);
+    let (x, half) = (hold(x), head_dim / 2);
+    let x: &[f32] = &x;
     let (cos, sin) = &*tables.host;
     let mut out = vec![0.0f32; x.len()];
     out.par_chunks_mut(seq * head_dim).enumerate().for_each(|(i, out)| {
@@ -99,7 +100,8 @@ pub fn rope_join(dx: Tensor<4>, tables: &RopeTables) -> Tensor<2> {
         return x.swap_dims(1, 2).reshape([batch * seq, heads * head_dim]);
     }
     let device = dx.device();
-    let (dx, half) = (take(dx), head_dim / 2);
+    let (dx, half) = (hold(dx), head_dim / 2);
+    let dx: &[f32] = &dx;
     let (cos, sin) = &*tables.host;
     let mut out = vec![0.0f32; dx.len()];
     out.par_chunks_mut(heads * head_dim).enumerate().for_each(|(i, out)| {

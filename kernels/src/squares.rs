@@ -3,7 +3,7 @@
 use burn::tensor::{DType, Tensor};
 use rayon::prelude::*;
 
-use crate::host::{fits, take};
+use crate::host::{fits, hold, take};
 
 /// `Σ_tokens x²` for each of the last dimension's channels, in f64; the samples of a batch are summed in their order.
 ///
@@ -29,7 +29,7 @@ pub fn squares(x: Tensor<2>, batch: usize) -> Vec<f64> {
             );
             sums
         };
-        take(x).par_chunks(seq * channels).map(sum).collect()
+        hold(x).par_chunks(seq * channels).map(sum).collect()
     } else {
         let x = x.cast(DType::F32);
         let sums = (x.clone() * x).reshape([batch, seq, channels]).sum_dim(1);

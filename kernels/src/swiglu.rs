@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::{sigmoid, silu};
 use rayon::prelude::*;
 
-use crate::host::{exp, fits, give, take, wide};
+use crate::host::{exp, fits, give, hold, wide};
 
 const BLOCK: usize = 1 << 14;
 
@@ -21,7 +21,7 @@ pub fn swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
         return silu(gate) * up;
     }
     let (dims, device) = (gate.dims(), gate.device());
-    let (gate, up) = (take(gate), take(up));
+    let (gate, up) = (hold(gate), hold(up));
     let mut m = vec![0.0f32; gate.len()];
     let blocks = m.par_chunks_mut(BLOCK).zip(gate.par_chunks(BLOCK)).zip(up.par_chunks(BLOCK));
     blocks.for_each(|((m, gate), up)| {
@@ -52,8 +52,8 @@ pub fn swiglu_backward(gate: Tensor<2>, up: Tensor<2>, dm: Tensor<2>) -> (Tensor
         let slope = sigma.clone() * (gate * (sigma.neg() + 1.0) + 1.0);
         return (dm * up * slope, dup);
     }
-    let (dims, device) = (gate.dims(), gate.device());
-    let (mut gate, mut up, dm) = (take(gate), take(up), take(dm));
+    let device = gate.device();
+    let (mut gate, mut up, dm) = (hold(gate), hold(up), hold(dm));
     let blocks = gate.par_chunks_mut(BLOCK).zip(up.par_chunks_mut(BLOCK)).zip(dm.par_chunks(BLOCK));
     blocks.for_each(|((gate, up), dm)| {
         wide(
@@ -68,7 +68,7 @@ pub fn swiglu_backward(gate: Tensor<2>, up: Tensor<2>, dm: Tensor<2>) -> (Tensor
             },
         );
     });
-    (give(gate, dims, &device), give(up, dims, &device))
+    (gate.tensor(&device), up.tensor(&device))
 }
 
 #[cfg(test)]

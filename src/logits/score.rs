@@ -6,7 +6,7 @@ use datasets::logits::sampling::sample;
 use datasets::logits::{Profile, Scored};
 use datasets::shard::SampleId;
 use kernels::capture::{Captured, capture};
-use kernels::host::take;
+use kernels::host::{is_host, take};
 use kernels::loss::head::chunk_tokens;
 use kernels::{DType, Int, Tensor};
 
@@ -144,7 +144,7 @@ impl LogProbs {
         let ([tokens, _], [_, vocab]) = (self.hidden.dims(), self.head.dims());
         assert!(self.next < tokens, "there are {tokens} rows");
         if (self.next - self.first) * vocab >= self.chunk.len() {
-            let len = chunk_tokens(vocab).min(tokens - self.next);
+            let len = chunk_tokens(vocab, is_host(&self.hidden.device())).min(tokens - self.next);
             let z = self.hidden.clone().narrow(0, self.next, len).matmul(self.head.clone());
             (self.chunk, self.first) = (take(z.cast(DType::F32)), self.next);
             self.chunk.chunks_mut(vocab).for_each(log_softmax);

@@ -11,7 +11,7 @@ mod tiled;
 
 use burn::tensor::{Int, Tensor};
 
-use crate::host::{fits, take, take_ints};
+use crate::host::{fits, hold, take_ints};
 use crate::loss::{Rest, Sparse};
 use tiled::{Row, see, tiled};
 
@@ -53,7 +53,7 @@ impl Captured {
 }
 
 /// Beyond so many words the host goes by tiles of words, which leave the head where it is; below, by chunks of tokens.
-const MANY_WORDS: usize = 1 << 16;
+const MANY_WORDS: usize = 1 << 14;
 /// Bytes of the logits of a chunk, unless there are very many words: they stay in a cache.
 const CHUNK_BYTES: usize = 4 << 20;
 
@@ -89,7 +89,7 @@ fn chunked(hidden: &Tensor<2>, head: &Tensor<2>, labels: &[i64], k: usize) -> Ca
     let tokens = (CHUNK_BYTES / 4 / vocab).clamp(128, 4096);
     for (index, rows) in rows.chunks_mut(tokens).enumerate() {
         let states = hidden.clone().narrow(0, index * tokens, rows.len());
-        see(rows, &mut take(states.matmul(head.clone())), 0);
+        see(rows, &mut hold(states.matmul(head.clone())), 0);
     }
     Captured::of(rows.into_iter(), k)
 }
@@ -97,6 +97,7 @@ fn chunked(hidden: &Tensor<2>, head: &Tensor<2>, labels: &[i64], k: usize) -> Ca
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::take;
     use crate::testing::random;
 
     #[test]

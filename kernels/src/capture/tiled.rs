@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use super::Captured;
-use crate::host::{LANES, exp, max, sum, take, wide};
+use crate::host::{LANES, exp, hold, max, sum, wide};
 
 /// Bytes of a tile, unless there are very many tokens.
 const TILE_BYTES: usize = 4 << 20;
@@ -147,7 +147,7 @@ pub(super) fn tiled(hidden: &Tensor<2>, head: &Tensor<2>, labels: &[i64], k: usi
     let words = (TILE_BYTES / 4 / tokens.max(1)).clamp(256, 8192);
     for first in (0..vocab).step_by(words) {
         let part = head.clone().narrow(1, first, words.min(vocab - first));
-        see(&mut rows, &mut take(hidden.clone().matmul(part)), first);
+        see(&mut rows, &mut hold(hidden.clone().matmul(part)), first);
     }
     Captured::of(rows.into_iter(), k)
 }

@@ -8,7 +8,7 @@ use super::objective::{LossSums, Objective};
 use super::rows::{self, Said};
 use super::sparse::Sparse;
 use super::tiled;
-use crate::host::{fits, give, take};
+use crate::host::{fits, hold};
 
 /// What the loss needs of the teacher.
 #[derive(Clone, Debug)]
@@ -48,14 +48,15 @@ pub struct HeadGradients {
 /// Bytes of a tile of the head's gradient.
 const TILE_BYTES: usize = 4 << 20;
 
-/// With fewer tokens a chunk than this, going over the head's gradient once a chunk takes longer than multiplying by the
-/// head twice, as tiles of words do. Measured by `examples/bench_loss.rs`.
-const FEW_TOKENS: usize = 128;
+/// Beyond so many words a sparse teacher's loss goes by tiles of words on the host: the head is multiplied by twice, and
+/// there are no logits but those of a tile.
+const MANY_WORDS: usize = 1 << 15;
 
-/// Tokens a chunk, so that one copy of its logits takes some 32 MiB.
+/// Tokens a chunk, so that one copy of its logits takes some 32 MiB; on the host more, where that would be so few that
+/// going over the head once a chunk takes longer than multiplying by it.
 #[must_use]
-pub fn chunk_tokens(vocab: usize) -> usize {
-    ((32 << 20) / 4 / vocab.max(1)).clamp(16, 4096)
+pub fn chunk_tokens(vocab: usize, on_host: bool) -> usize {
+    ((32 << 20) / 4 / vocab.max(1)).clamp(if on_host { 256 } else { 16 }, 4096)
 }
 
 /// The sums of the losses.
@@ -110,7 +111,7 @@ fn either(
     let [_, vocab] = head.dims();
     match teacher {
         Some(Teacher::Sparse(sparse)) if fits(hidden) && fits(head) => {
-            if chunk_tokens(vocab) >= FEW_TOKENS {
+            if vocab <= MANY_WORDS {
                 return chunked(hidden, head, teacher, labels, objective, scale);
             }
             tiled::losses(hidden, head, Some(sparse), labels, objective, scale)
@@ -137,7 +138,7 @@ pub(super) fn chunked(
     let mut sums = LossSums::default();
     let mut hidden_gradients = Vec::new();
     let mut head_gradient: Option<Tensor<2>> = None;
-    for (start, len) in chunks(tokens, vocab) {
+    for (start, len) in chunks(tokens, vocab, fits(hidden)) {
         let states = hidden.clone().narrow(0, start, len);
         let student = states.clone().matmul(head.clone());
         let teacher = teacher.map_or(Said::Nothing, |teacher| teacher.said(start, len));
@@ -165,22 +166,22 @@ fn plus_product(sum: Tensor<2>, a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
     if !fits(&a) || !fits(&b) {
         return sum + a.matmul(b).cast(DType::F32);
     }
-    let (dims @ [hidden, vocab], device) = (sum.dims(), sum.device());
+    let ([hidden, vocab], device) = (sum.dims(), sum.device());
     let words = (TILE_BYTES / 4 / hidden.max(1)).clamp(256, 8192);
-    let mut sum = take(sum);
+    let mut sum = hold(sum);
     for first in (0..vocab).step_by(words) {
         let len = words.min(vocab - first);
-        let part = take(a.clone().matmul(b.clone().narrow(1, first, len)));
+        let part = hold(a.clone().matmul(b.clone().narrow(1, first, len)));
         sum.par_chunks_mut(vocab).zip(part.par_chunks(len)).for_each(|(sum, part)| {
             sum[first..first + len].iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
         });
     }
-    give(sum, dims, &device)
+    sum.tensor(&device)
 }
 
 /// `(start, length)` of each chunk.
-fn chunks(tokens: usize, vocab: usize) -> impl Iterator<Item = (usize, usize)> {
-    let size = chunk_tokens(vocab);
+fn chunks(tokens: usize, vocab: usize, on_host: bool) -> impl Iterator<Item = (usize, usize)> {
+    let size = chunk_tokens(vocab, on_host);
     (0..tokens).step_by(size).map(move |start| (start, size.min(tokens - start)))
 }
 
@@ -194,11 +195,13 @@ mod tests {
     /// Dense, and differentiated by the machine.
     #[test]
     fn chunks_add_up_to_the_dense_loss_and_its_gradients() {
-        // 3,000,000 words a row: 16 tokens a chunk is the floor, so 40 tokens are three chunks.
+        // So many words that the floor counts.
         let vocab = 600_000;
-        assert_eq!(chunks(40, vocab).collect::<Vec<_>>(), [(0, 16), (16, 16), (32, 8)]);
+        let three = |len, on_host| chunks(len, vocab, on_host).collect::<Vec<_>>();
+        assert_eq!(three(40, false), [(0, 16), (16, 16), (32, 8)]);
+        assert_eq!(three(600, true), [(0, 256), (256, 256), (512, 88)]);
         let vocab = 300;
-        let tokens = chunk_tokens(vocab) + 5;
+        let tokens = chunk_tokens(vocab, true) + 5;
         let (hidden, head) = (random([tokens, 4], 1) * 3.0, random([4, vocab], 2) * 2.0);
         let (states, words) = (random([tokens, 3], 3) * 3.0, random([3, vocab], 4));
         let teacher = Teacher::Dense { hidden: states.clone(), head: words.clone() };

@@ -12,7 +12,7 @@ use super::objective::{LossSums, Objective};
 use super::sparse::Sparse;
 use super::terms::{self, Scratch, Terms};
 use super::{coefficients, sparse_tensors, tensors};
-use crate::host::{LANES, exp, fits, give, max, sum, take, take_ints, wide};
+use crate::host::{LANES, exp, fits, hold, max, sum, take_ints, wide};
 
 /// What the teacher says of a chunk.
 pub(super) enum Said<'a> {
@@ -181,9 +181,9 @@ fn host(
     objective: &Objective,
     scale: Option<f64>,
 ) -> (LossSums, Option<Tensor<2>>) {
-    let (dims @ [tokens, vocab], device) = (student.dims(), student.device());
-    let mut z = take(student);
-    let mut t = teacher.map(take);
+    let ([tokens, vocab], device) = (student.dims(), student.device());
+    let mut z = hold(student);
+    let mut t = teacher.map(hold);
     let (labels, o, scale) = (take_ints(labels), Row::new(objective), scale.map(|s| s as f32));
     let mut sums = vec![LossSums::default(); tokens];
     let rows = sums.par_iter_mut().zip(z.par_chunks_mut(vocab)).zip(&labels);
@@ -212,7 +212,7 @@ fn host(
     }
     let mut total = LossSums::default();
     sums.iter().for_each(|sum| total.add(sum));
-    (total, scale.map(|_| give(z, dims, &device)))
+    (total, scale.map(|_| z.tensor(&device)))
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "f32 is the logits' type")]
@@ -224,8 +224,8 @@ fn words(
     objective: &Objective,
     scale: Option<f64>,
 ) -> (LossSums, Option<Tensor<2>>) {
-    let (dims @ [tokens, vocab], device) = (student.dims(), student.device());
-    let (mut z, labels) = (take(student), take_ints(labels));
+    let ([tokens, vocab], device) = (student.dims(), student.device());
+    let (mut z, labels) = (hold(student), take_ints(labels));
     let (terms, scale) = (Terms::new(objective), scale.map(|s| s as f32));
     let mut sums = vec![LossSums::default(); tokens];
     let rows = sums.par_iter_mut().zip(z.par_chunks_mut(vocab)).zip(&labels).enumerate();
@@ -237,7 +237,7 @@ fn words(
     });
     let mut total = LossSums::default();
     sums.iter().for_each(|sum| total.add(sum));
-    (total, scale.map(|_| give(z, dims, &device)))
+    (total, scale.map(|_| z.tensor(&device)))
 }
 
 #[cfg(test)]
@@ -247,6 +247,7 @@ mod tests {
     use super::super::reference::{self, ALL};
     use super::super::tensors::losses as tensors;
     use super::*;
+    use crate::host::{give, take};
     use crate::testing::{assert_close, random};
 
     fn softmax(x: &[f32], tau: f64) -> Vec<f64> {

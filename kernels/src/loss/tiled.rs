@@ -15,7 +15,7 @@ use super::rows::argmax;
 use super::seen::Row;
 use super::sparse::Sparse;
 use super::terms::{Terms, inverse};
-use crate::host::{exp, give, sum, take, take_ints, wide};
+use crate::host::{exp, give, hold, sum, take_ints, wide};
 
 /// Bytes of a tile, unless there are very many tokens.
 const TILE_BYTES: usize = 4 << 20;
@@ -102,7 +102,7 @@ pub(super) fn losses(
         (hidden.clone().matmul(part.clone()), part)
     };
     for (first, len) in tiles() {
-        let mut z = take(tile(first, len).0);
+        let mut z = hold(tile(first, len).0);
         rows.par_iter_mut().zip(z.par_chunks_mut(len)).for_each(|(row, z)| {
             wide(
                 #[inline(always)]
@@ -129,15 +129,15 @@ pub(super) fn losses(
     let mut d_head = vec![0.0f32; width * vocab];
     for (first, len) in tiles() {
         let (z, part) = tile(first, len);
-        let mut z = take(z);
+        let mut z = hold(z);
         rows.par_iter().zip(z.par_chunks_mut(len)).for_each(|(row, z)| {
             wide(
                 #[inline(always)]
                 || row.turn(z, first, inverse_tau, factor, terms.cross_entropy),
             );
         });
-        let gradient: Tensor<2> = give(z, [tokens, len], &device);
-        let of_head = take(transposed.clone().matmul(gradient.clone()));
+        let gradient: Tensor<2> = z.tensor(&device);
+        let of_head = hold(transposed.clone().matmul(gradient.clone()));
         d_head.par_chunks_mut(vocab).zip(of_head.par_chunks(len)).for_each(|(row, part)| {
             row[first..first + len].copy_from_slice(part);
         });
