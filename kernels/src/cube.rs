@@ -15,6 +15,16 @@ pub(crate) const UNITS: u32 = 256;
 /// Cubes in one dimension of a grid: wgpu has no more.
 const CUBES: usize = 32_768;
 
+/// In a tile, in the place of a word that was taken out: no logit is as small, and it is a number, which WGSL asks for.
+pub(crate) const TAKEN: f32 = -3.0e38;
+/// Bytes of a tile in f32, unless there are very many tokens.
+const TILE_BYTES: usize = 128 << 20;
+
+/// Words of a tile.
+pub(crate) fn tile_words(tokens: usize, vocab: usize) -> usize {
+    (TILE_BYTES / 4 / tokens.max(1)).clamp(1024, 16_384).min(vocab)
+}
+
 /// Whether the memory of `tensor` is such a device's.
 pub(crate) fn holds(tensor: &Tensor<2>) -> bool {
     !crate::host::is_host(&tensor.device())

@@ -11,7 +11,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::{Captured, Row};
-use crate::cube::{cooked, cube_dim, raw, raw_ints, rows};
+use crate::cube::{TAKEN, cooked, cube_dim, raw, raw_ints, rows, tile_words};
 use crate::host::{give, take, take_ints};
 use crate::loss::NO_WORD;
 
@@ -20,10 +20,6 @@ type Matrix = burn::tensor::Tensor<2>;
 
 /// The most words a token that the kernel keeps: a cube's list has to fit into the 16 KiB that every device has.
 pub(super) const MOST: usize = 1024;
-/// Bytes of a tile in f32, unless there are very many tokens.
-const TILE_BYTES: usize = 128 << 20;
-/// In the place of a word that was taken: no logit is as small, and it is a number, which WGSL asks for.
-const TAKEN: f32 = -3.0e38;
 /// Numbers of a token before its words: the mass of the rest, and the label's logit.
 const BEFORE: usize = 2;
 
@@ -191,7 +187,7 @@ pub(super) fn capture(hidden: &Matrix, head: &Matrix, labels: &[i64], k: usize) 
     let mut state = vec![TAKEN; tokens * (BEFORE + k)];
     state.chunks_mut(BEFORE + k).for_each(|token| token[..BEFORE].fill(0.0));
     let state = raw(give(state, [tokens, BEFORE + k], &device));
-    let words = (TILE_BYTES / 4 / tokens.max(1)).clamp(1024, 16_384).min(vocab);
+    let words = tile_words(tokens, vocab);
     for first in (0..vocab).step_by(words) {
         let len = words.min(vocab - first);
         let z = raw(hidden.clone().matmul(head.clone().narrow(1, first, len)));
