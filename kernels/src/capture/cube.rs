@@ -39,7 +39,7 @@ fn see<F: Float>(
     #[comptime] units: u32,
     #[define(F)] _dtype: ElemType,
 ) {
-    let token = CUBE_POS as usize;
+    let token = CUBE_POS;
     if token >= z.shape(0) {
         terminate!();
     }
@@ -155,7 +155,7 @@ fn see<F: Float>(
     let mut half = count / 2;
     while half > 0 {
         if unit < half {
-            maxes[unit] = maxes[unit] + maxes[unit + half];
+            maxes[unit] += maxes[unit + half];
         }
         sync_cube();
         half /= 2;

@@ -21,7 +21,7 @@ pub(super) fn take_words<F: Float>(
     first: u32,
     #[define(F)] _dtype: ElemType,
 ) {
-    let token = ABSOLUTE_POS as usize;
+    let token = ABSOLUTE_POS;
     if token >= z.shape(0) {
         terminate!();
     }
@@ -58,7 +58,7 @@ pub(super) fn see_rest<F: Float>(
     #[comptime] is_plain: bool,
     #[define(F)] _dtype: ElemType,
 ) {
-    let token = CUBE_POS as usize;
+    let token = CUBE_POS;
     if token >= z.shape(0) {
         terminate!();
     }
@@ -162,7 +162,7 @@ pub(super) fn turn<F: Float>(
     #[comptime] is_plain: bool,
     #[define(F)] _dtype: ElemType,
 ) {
-    let token = CUBE_POS as usize;
+    let token = CUBE_POS;
     if token >= z.shape(0) {
         terminate!();
     }
@@ -199,7 +199,7 @@ pub(super) fn add_words<F: Float>(
     cross_entropy: f32,
     #[define(F)] _dtype: ElemType,
 ) {
-    let token = ABSOLUTE_POS as usize;
+    let token = ABSOLUTE_POS;
     if token >= z.shape(0) {
         terminate!();
     }
