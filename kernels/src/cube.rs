@@ -4,11 +4,13 @@
 //! pass over memory; those stay beside it as the reference. Sums go by a tree whose shape is that of the cube, never by
 //! atomics, so a device gives the same bits every time.
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::{CubeCount, CubeDim};
+
+use crate::loss::NO_WORD;
 
 /// Units of a cube that goes over a row.
 pub(crate) const UNITS: u32 = 256;
@@ -41,13 +43,20 @@ pub(crate) fn raw(tensor: Tensor<2>) -> CubeTensor {
 }
 
 /// That of a tensor of integers.
-///
-/// # Panics
-///
-/// As [`raw`].
-pub(crate) fn raw_ints(tensor: Tensor<2, Int>) -> CubeTensor {
+fn raw_ints(tensor: Tensor<2, Int>) -> CubeTensor {
     let raw = tensor.try_into_primitive::<CubeBackend>();
     into_contiguous(raw.expect("a tensor of CUDA or wgpu, outside of automatic differentiation"))
+}
+
+/// Ids on a device: `[rows, columns]`.
+pub(crate) fn ids(values: Vec<u32>, dims: [usize; 2], device: &Device) -> CubeTensor {
+    raw_ints(Tensor::from_data(TensorData::new(values, dims), (device, DType::U32)))
+}
+
+/// The labels of tokens on a device, `[tokens, 1]`: [`NO_WORD`] where nothing is predicted.
+pub(crate) fn labels(labels: &[i64], device: &Device) -> CubeTensor {
+    let ids_of = labels.iter().map(|label| u32::try_from(*label).unwrap_or(NO_WORD));
+    ids(ids_of.collect(), [labels.len(), 1], device)
 }
 
 /// As a tensor again.

@@ -108,20 +108,17 @@ fn log_mass(log_probs: &[f32], rest: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use datasets::TokenLists;
-    use datasets::grammar::Grammar;
     use datasets::loader::Sequence;
-    use datasets::logits::{Identity, Profile, Teacher as Whose, TokenizerIdentity};
-    use datasets::tokenizer::Tokenizer;
+    use datasets::logits::Profile;
     use kernels::device::choose;
     use kernels::loss::{Objective, Teacher};
 
     use super::*;
     use crate::eval::losses::lesson;
+    use crate::logits::fixture::{config, identity};
     use crate::logits::{Asked, Scorer};
-    use crate::model::{Decoder, ModelConfig};
+    use crate::model::Decoder;
     use crate::weights::initialise;
 
     /// Asks the teacher about a sample alone, and rounds nothing.
@@ -135,36 +132,12 @@ mod tests {
     }
 
     fn decoder(seed: u64) -> Decoder {
-        let object = serde_json::json!({
-            "model_type": "llama", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
-            "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 40,
-            "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
-        });
-        let config = ModelConfig::from_json(object.as_object().unwrap()).unwrap();
         let device = choose("cpu".parse().unwrap()).unwrap().device;
-        let mut decoder = initialise(&config, seed, &device);
+        let mut decoder = initialise(&config(), seed, &device);
         // As sure of itself as a model that learnt something.
         decoder.parameters.embed_tokens = decoder.parameters.embed_tokens * 40.0;
         decoder.parameters.lm_head = decoder.parameters.lm_head.map(|head| head * 40.0);
         decoder
-    }
-
-    fn identity() -> Identity {
-        let (dir, grammar) = (tempfile::tempdir().unwrap(), Grammar::new(1));
-        std::fs::write(dir.path().join("tokenizer.json"), grammar.tokenizer_json()).unwrap();
-        let tokenizer = Tokenizer::load(dir.path());
-        Identity {
-            teacher: Whose::default(),
-            tokenizer: TokenizerIdentity::of(&tokenizer.unwrap()).unwrap(),
-            template: String::new(),
-            context: String::new(),
-            vocab_size: 40,
-            values: Profile::default().values,
-            sampled: false,
-            label: true,
-            temperatures: vec![],
-            provenance: BTreeMap::new(),
-        }
     }
 
     /// Three documents in a sequence of 12 positions, the first going on from its fourth token, and padding.

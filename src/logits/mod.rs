@@ -10,6 +10,8 @@
 //! The format is [`datasets::logits`], the selection of words [`kernels::capture`], the loss [`kernels::loss::sparse`].
 
 pub mod audit;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod lesson;
 pub mod replay;
 pub mod score;

@@ -200,18 +200,12 @@ mod tests {
     use kernels::device::{Choice, choose};
 
     use super::*;
-    use crate::model::ModelConfig;
+    use crate::logits::fixture::config;
     use crate::weights::initialise;
 
     fn scorer(profile: &str, vocab_size: u32) -> Scorer {
-        let object = serde_json::json!({
-            "model_type": "llama", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
-            "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 40,
-            "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
-        });
-        let config = ModelConfig::from_json(object.as_object().unwrap()).unwrap();
         let device = choose("cpu".parse::<Choice>().unwrap()).unwrap().device;
-        let teacher = initialise(&config, 3, &device);
+        let teacher = initialise(&config(), 3, &device);
         Scorer { teacher, vocab_size, profile: profile.parse().unwrap() }
     }
 

@@ -6,12 +6,10 @@
 
 use burn::backend::TensorMetadata;
 use burn::backend::cubecl::dtype_to_storage_type;
-use burn::tensor::{DType, TensorData};
-use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::{Captured, Row};
-use crate::cube::{TAKEN, cooked, cube_dim, raw, raw_ints, rows, tile_words};
+use crate::cube::{self, TAKEN, cooked, cube_dim, raw, rows, tile_words};
 use crate::host::{give, take, take_ints};
 use crate::loss::NO_WORD;
 
@@ -177,13 +175,8 @@ fn see<F: Float>(
 #[expect(clippy::cast_possible_truncation, reason = "ids are u32, and K is small")]
 pub(super) fn capture(hidden: &Matrix, head: &Matrix, labels: &[i64], k: usize) -> Captured {
     let ([tokens, _], [_, vocab], device) = (hidden.dims(), head.dims(), hidden.device());
-    let ints = |values: Vec<u32>, columns: usize| -> CubeTensor {
-        let data = TensorData::new(values, [tokens, columns]);
-        raw_ints(burn::tensor::Tensor::from_data(data, (&device, DType::U32)))
-    };
-    let on_device = labels.iter().map(|label| u32::try_from(*label).unwrap_or(NO_WORD)).collect();
-    let labels_there = ints(on_device, 1);
-    let ids = ints(vec![NO_WORD; tokens * k], k);
+    let labels_there = cube::labels(labels, &device);
+    let ids = cube::ids(vec![NO_WORD; tokens * k], [tokens, k], &device);
     let mut state = vec![TAKEN; tokens * (BEFORE + k)];
     state.chunks_mut(BEFORE + k).for_each(|token| token[..BEFORE].fill(0.0));
     let state = raw(give(state, [tokens, BEFORE + k], &device));

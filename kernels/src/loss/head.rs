@@ -110,10 +110,7 @@ fn either(
 ) -> (LossSums, Option<HeadGradients>) {
     let [_, vocab] = head.dims();
     match teacher {
-        Some(Teacher::Sparse(sparse)) if fits(hidden) && fits(head) => {
-            if vocab <= MANY_WORDS {
-                return chunked(hidden, head, teacher, labels, objective, scale);
-            }
+        Some(Teacher::Sparse(sparse)) if fits(hidden) && fits(head) && vocab > MANY_WORDS => {
             tiled::losses(hidden, head, Some(sparse), labels, objective, scale)
         }
         #[cfg(any(feature = "cuda", feature = "wgpu"))]

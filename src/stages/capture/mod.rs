@@ -99,10 +99,12 @@ pub fn capture(ctx: &Arc<Context>, data: &Data) -> Result<(), Error> {
         if ctx.stop.requested() {
             return Err(ctx.stopped(STAGE, 0, missing.steps()));
         }
-        let (groups, dtype) = (missing.digest(), hand::dtype(ctx));
-        let task = Task { began: before.commit, found, groups, dtype };
+        let task = || {
+            let (groups, dtype) = (missing.digest(), hand::dtype(ctx));
+            Task { began: before.commit, found, groups, dtype }
+        };
         // Before the teacher is read here: they read theirs meanwhile.
-        let (hands, cluster) = Hands::call(ctx, &task)?;
+        let (hands, cluster) = Hands::call(ctx, task)?;
         if cluster.is_some() {
             ctx.run.events.push("hands", json!({"stage": STAGE, "pids": hands.pids()}));
         }

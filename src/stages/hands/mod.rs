@@ -55,12 +55,15 @@ impl Hands {
     ///
     /// # Errors
     /// [`Error::Io`] if one cannot be started, [`Error::Hand`] if one ends, [`Error::Cluster`] if they do not meet.
-    pub fn call(ctx: &Context, task: &impl Serialize) -> Result<(Self, Option<Cluster>), Error> {
+    pub fn call<T: Serialize>(
+        ctx: &Context,
+        task: impl FnOnce() -> T,
+    ) -> Result<(Self, Option<Cluster>), Error> {
         let mut hands = Self::default();
         if ctx.hands.is_empty() {
             return Ok((hands, None));
         }
-        let task = serde_json::to_string(task).map_err(|source| HandError::Task { source })?;
+        let task = serde_json::to_string(&task()).map_err(|source| HandError::Task { source })?;
         for device in &ctx.hands {
             hands.0.push(start(&ctx.run.path, &task, ctx.workers, device)?);
         }

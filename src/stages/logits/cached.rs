@@ -248,44 +248,21 @@ impl Lessons for Reading {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use datasets::grammar::Grammar;
-    use datasets::logits::{Teacher as Whose, TokenizerIdentity};
-    use datasets::tokenizer::Tokenizer;
     use kernels::device::choose;
 
     use super::*;
+    use crate::logits::fixture::{config, identity};
     use crate::weights::initialise;
 
     fn asking(dir: &Path, most: usize) -> Cached {
-        let object = serde_json::json!({
-            "model_type": "llama", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
-            "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 40,
-            "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
-        });
-        let config = ModelConfig::from_json(object.as_object().unwrap()).unwrap();
         let device = choose("cpu".parse().unwrap()).unwrap().device;
-        std::fs::write(dir.join("tokenizer.json"), Grammar::new(1).tokenizer_json()).unwrap();
-        let profile = Profile::top(4);
-        let identity = Identity {
-            teacher: Whose::default(),
-            tokenizer: TokenizerIdentity::of(&Tokenizer::load(dir).unwrap()).unwrap(),
-            template: String::new(),
-            context: String::new(),
-            vocab_size: 40,
-            values: profile.values,
-            sampled: false,
-            label: true,
-            temperatures: vec![],
-            provenance: BTreeMap::new(),
-        };
+        let (profile, identity) = (Profile::top(4), identity());
         let dir = dir.join("logits");
         let writer = CacheWriter::open(&dir, &identity, profile).unwrap();
         let cache = Arc::new(Cache::open(&dir, Some(&identity)).unwrap());
         let (known, names) = (HashMap::new(), identity.names());
         let answers = Answers { writer, known, bytes: 0, most, cache: Arc::clone(&cache) };
-        let teacher = initialise(&config, 3, &device);
+        let teacher = initialise(&config(), 3, &device);
         let scorer = Scorer { teacher, vocab_size: 40, profile };
         let asking = Some(Arc::new(Asking { scorer, identity, state: Mutex::new(answers) }));
         Cached { cache, names, k: None, treatment: Rest::Ghost, budget: 1 << 20, asking }

@@ -14,7 +14,7 @@ mod kernels;
 
 use burn::backend::TensorMetadata;
 use burn::backend::cubecl::dtype_to_storage_type;
-use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor};
 use burn_cubecl::tensor::CubeTensor;
 use rayon::prelude::*;
 
@@ -23,9 +23,9 @@ use super::coefficients::Coefficients;
 use super::head::HeadGradients;
 use super::objective::{LossSums, Objective};
 use super::seen::Row;
-use super::sparse::{NO_WORD, Sparse};
+use super::sparse::Sparse;
 use super::terms::{Terms, inverse};
-use crate::cube::{TAKEN, cooked, cube_dim, raw, raw_ints, rows, tile_words, units};
+use crate::cube::{self, TAKEN, cooked, cube_dim, raw, rows, tile_words, units};
 use crate::host::{give, take, take_ints};
 
 /// What the kernels are given of a micro-batch.
@@ -117,14 +117,9 @@ pub(super) fn losses(
         (raw(hidden.clone().matmul(part.clone())), part)
     };
     let labels = take_ints(labels.clone());
-    let ints = |values: Vec<u32>, columns: usize| {
-        let data = TensorData::new(values, [tokens, columns]);
-        raw_ints(Tensor::from_data(data, (&device, DType::U32)))
-    };
-    let on_device = labels.iter().map(|label| u32::try_from(*label).unwrap_or(NO_WORD)).collect();
     let given = Given {
-        ids: ints(sparse.ids.clone(), k),
-        labels: ints(on_device, 1),
+        ids: cube::ids(sparse.ids.clone(), [tokens, k], &device),
+        labels: cube::labels(&labels, &device),
         inverse_tau,
         is_plain: inverse_tau.to_bits() == 1.0f32.to_bits(),
     };
